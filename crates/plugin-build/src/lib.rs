@@ -1,0 +1,1 @@
+//! Builds plugin sources to WASM components.
