@@ -1,1 +1,27 @@
-//! tidegate-policy
+//! The plugin host: loads WASM components, asks them, and turns whatever they do
+//! into a decision or a named failure.
+//!
+//! [`PolicyHost`] holds the current [`Generation`]; the request path takes one
+//! (`host.current()`) and asks it everything that one request needs, so that a
+//! reload in between can't mix two policies. The binary calls [`PolicyHost::reload`]
+//! from a blocking thread whenever the configuration or a plugin file changed.
+//!
+//! **Not in here:** async (calls are short and pure, and run on the caller's
+//! thread), tokio, HTTP, configuration syntax, what a decision leads to.
+#![deny(unsafe_code)]
+
+mod decision;
+mod generation;
+mod host;
+mod problem;
+mod spec;
+mod status;
+pub mod tokens;
+
+pub use decision::{Decision, FailureReason, Hook, PolicyFailure};
+pub use generation::Generation;
+pub use host::PolicyHost;
+pub use problem::PluginProblem;
+pub use spec::{HostConfig, Isolation, PluginSource, PluginSpec, Secrets};
+pub use status::{HookStatus, PluginStatus};
+pub use tokens::{BadKeySet, ClaimRules, KeySet};

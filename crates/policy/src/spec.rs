@@ -1,0 +1,143 @@
+//! What the operator asks for: which plugins, in which order, with which
+//! configuration and bounds. Parsed elsewhere; everything here is already typed.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_types::{PluginName, Secret, TemplateName};
+
+use crate::tokens::KeySet;
+
+/// One plugin of the operator's configuration.
+#[derive(Debug, Clone)]
+pub struct PluginSpec {
+    /// Its name in the configuration: what logs, metrics and problems call it.
+    pub name: PluginName,
+    /// Where its component comes from.
+    pub source: PluginSource,
+    /// Its configuration; checked against the schema in its manifest.
+    pub config: serde_json::Value,
+    /// How long one hook call may compute. CPU time: a call that waits for a
+    /// core isn't blamed for it, up to eight times this much on the clock.
+    /// Doesn't bound a host call that blocks; none of those served now does.
+    pub deadline: Duration,
+    /// Bytes of linear memory that one instance may grow to. Doesn't count
+    /// what the host keeps for it (tables, compiled code).
+    pub memory: u64,
+    /// What calls may share an instance.
+    pub isolation: Isolation,
+}
+
+impl PluginSpec {
+    /// The deadline where the operator names none.
+    pub const DEFAULT_DEADLINE: Duration = Duration::from_millis(10);
+    /// The memory bound where the operator names none.
+    pub const DEFAULT_MEMORY: u64 = 16 << 20;
+    /// The largest memory bound that may be granted.
+    pub const MAX_MEMORY: u64 = 1 << 30;
+
+    /// A plugin with the default bounds, shared instances and an empty configuration.
+    #[must_use]
+    pub fn new(name: PluginName, source: PluginSource) -> Self {
+        Self {
+            name,
+            source,
+            config: serde_json::Value::Object(serde_json::Map::new()),
+            deadline: Self::DEFAULT_DEADLINE,
+            memory: Self::DEFAULT_MEMORY,
+            isolation: Isolation::Shared,
+        }
+    }
+}
+
+/// Where a component comes from.
+#[derive(Clone)]
+pub enum PluginSource {
+    /// Embedded in the binary: `builtin:NAME`.
+    Builtin {
+        /// What it is called after `builtin:`.
+        name: String,
+        /// The component itself.
+        component: Cow<'static, [u8]>,
+    },
+    /// A file, read at every load.
+    File(PathBuf),
+}
+
+impl fmt::Display for PluginSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Builtin { name, .. } => write!(f, "builtin:{name}"),
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+impl fmt::Debug for PluginSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Which calls may share an instance, and with it whatever a plugin remembers.
+/// Granted by the operator, not chosen by the plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Isolation {
+    /// None: a fresh instance for every call.
+    Call,
+    /// Those of one tenant. Hooks that are asked before the tenant is known
+    /// (`authenticate`) behave as under [`Isolation::Call`].
+    Tenant,
+    /// All.
+    #[default]
+    Shared,
+}
+
+impl Isolation {
+    /// Stable name, as the configuration spells it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Call => "call",
+            Self::Tenant => "tenant",
+            Self::Shared => "shared",
+        }
+    }
+}
+
+/// What a plugin host works with beside the plugins themselves.
+#[derive(Debug, Clone, Default)]
+pub struct HostConfig {
+    /// Where compiled components are kept between starts. Must be writable by
+    /// the gateway alone: what lies there is run as machine code. Absent:
+    /// everything is compiled at every start.
+    pub cache_dir: Option<PathBuf>,
+    /// What `secrets.matches` and `tokens.hmac-sha256` look up.
+    pub secrets: Arc<Secrets>,
+    /// What `tokens.verify-jwt` verifies against, by name.
+    pub key_sets: HashMap<String, KeySet>,
+    /// The templates that a placement may name; any other is a plugin failure.
+    pub known_templates: HashSet<TemplateName>,
+}
+
+/// Secret values by name.
+#[derive(Debug, Default)]
+pub struct Secrets(HashMap<String, Secret>);
+
+impl Secrets {
+    /// The secret called `name`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Secret> {
+        self.0.get(name)
+    }
+}
+
+impl FromIterator<(String, Secret)> for Secrets {
+    fn from_iter<I: IntoIterator<Item = (String, Secret)>>(pairs: I) -> Self {
+        Self(pairs.into_iter().collect())
+    }
+}
