@@ -1,8 +1,62 @@
 //! Builds plugin sources to WASM components.
 //!
-//! Called by `xtask` and by the build script of `builtin`. Finds out by itself
-//! which compiler on this machine can make WASM, and says in plain words what to
-//! install when none can.
+//! Called by `xtask`, by the build script of `builtin` and by tests that need
+//! plugins of their own. Finds out by itself which compiler on this machine can
+//! make WASM, and says in plain words what to install when none can.
 //!
 //! **Not in here:** installing anything, loading components.
 #![forbid(unsafe_code)]
+
+mod component;
+mod environment;
+mod toolchain;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+pub use component::component;
+pub use toolchain::{Std, TARGET, Toolchain, toolchain};
+
+/// Builds packages of the cargo workspace in `workspace`, each a `cdylib`, and
+/// returns their components in the same order. Everything is kept in `target_dir`:
+/// give it one that no other cargo uses, or they wait for each other.
+///
+/// # Errors
+/// The compiler's own words when it fails.
+pub fn build(
+    toolchain: &Toolchain,
+    workspace: &Path,
+    target_dir: &Path,
+    packages: &[&str],
+) -> Result<Vec<Vec<u8>>> {
+    let mut command = Command::new(&toolchain.cargo);
+    environment::clean(&mut command);
+    command.current_dir(workspace).env("RUSTC", &toolchain.rustc);
+    if let Some(linker) = &toolchain.linker {
+        command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
+    }
+    command.args(["build", "--release", "--target", TARGET, "--target-dir"]).arg(target_dir);
+    if toolchain.std == Std::FromSource {
+        // Building the standard library is a feature of nightly cargo; the
+        // distribution's compiler and its sources are one version.
+        command.env("RUSTC_BOOTSTRAP", "1").arg("-Zbuild-std=std,panic_abort");
+    }
+    for package in packages {
+        command.args(["--package", package]);
+    }
+    let output = command.output().context("can't start cargo")?;
+    if !output.status.success() {
+        bail!("can't build the plugins:\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    packages.iter().map(|package| component_of(target_dir, package)).collect()
+}
+
+fn component_of(target_dir: &Path, package: &str) -> Result<Vec<u8>> {
+    let file = format!("{}.wasm", package.replace('-', "_"));
+    let path: PathBuf = target_dir.join(TARGET).join("release").join(file);
+    let module =
+        std::fs::read(&path).with_context(|| format!("cargo left no `{}`", path.display()))?;
+    component(&module).with_context(|| format!("plugin `{package}`"))
+}

@@ -1,0 +1,3 @@
+//! What the host does for a plugin.
+
+pub use crate::worlds::plugin::tidegate::host::{clock, counters, log, secrets, tokens};
