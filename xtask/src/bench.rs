@@ -1,0 +1,27 @@
+//! `cargo xtask bench`: the benchmarks, each named after its claim.
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::repo::Repo;
+use crate::{cargo, process, setup};
+
+/// Runs the benchmarks of `benches/`.
+#[derive(Args)]
+pub(crate) struct Bench {
+    /// Handed to `cargo bench`: `--bench NAME`, or a filter.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+impl Bench {
+    pub(crate) fn run(self) -> Result<()> {
+        let repo = Repo::find()?;
+        setup::for_building()?;
+        process::openly(
+            cargo::command(&repo)
+                .args(["bench", "--package", "tidegate-benches"])
+                .args(self.arguments),
+        )
+    }
+}
