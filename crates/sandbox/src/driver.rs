@@ -4,6 +4,7 @@
 //! and to end, and hands out connections. `testkit` has a conformance suite that
 //! every driver passes.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -49,8 +50,7 @@ pub trait Driver: Send + Sync + 'static {
     /// Connects to `port` inside. `from` is the source address that the
     /// application shall see; a driver without
     /// [`source_address`](Capabilities::source_address) ignores it.
-    async fn dial(&self, id: &SandboxId, port: u16, from: IpAddr)
-    -> Result<Dialled, DriverError>;
+    async fn dial(&self, id: &SandboxId, port: u16, from: IpAddr) -> Result<Dialled, DriverError>;
 
     /// A listener inside that [`Spec::listeners`] asked for: what it accepts was
     /// opened by this sandbox and no other. Can be called again, also after the
@@ -189,10 +189,22 @@ pub enum Exit {
     Unknown,
 }
 
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "code {code}"),
+            Self::Signal(signal) => write!(f, "signal {signal}"),
+            Self::OutOfMemory => f.write_str("out of memory"),
+            Self::Unknown => f.write_str("unknown"),
+        }
+    }
+}
+
 /// What happens to a sandbox's files when it is destroyed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Files {
-    /// They stay for the next incarnation.
+    /// They stay, and with them the log of the command's output: this is how a
+    /// sandbox rests. `create` may follow with the same or a later incarnation.
     Keep,
     /// They are removed.
     Remove,

@@ -5,11 +5,41 @@
 //!
 //! | file | idea |
 //! |---|---|
+//! | `registry.rs` | every sandbox, by tenant and name; operators' orders |
+//! | `open.rs` | taking over what exists when the gateway starts |
+//! | `sandbox.rs` | one sandbox's handle |
+//! | `permit.rs` | a request's right to be in its sandbox |
+//! | `word.rs` | the atomic word that lets requests in |
+//! | `lifecycle/` | the actor that owns a sandbox's transitions, and their table |
+//! | `slots.rs` | how many start at once, and who is next |
+//! | `ledger.rs` | which sandboxes there are, durably |
+//! | `services.rs` | what sandboxes share, and what they ask of the gateway |
 //! | `driver.rs` | the trait that makes sandboxes real |
 //!
-//! **Not in here:** Linux, HTTP, policy, configuration syntax.
+//! **Not in here:** Linux, HTTP servers, policy, configuration syntax.
 #![forbid(unsafe_code)]
 
 pub mod driver;
+pub mod error;
+mod ledger;
+mod lifecycle;
+pub mod meters;
+mod open;
+mod permit;
+mod registry;
+mod sandbox;
+mod services;
+mod slots;
+pub mod view;
+mod word;
 
-pub use driver::{Driver, DriverError};
+pub use driver::{Driver, DriverError, SandboxId};
+pub use error::{ControlError, OpenError, StartFailure, WakeError};
+pub use ledger::LedgerError;
+pub use lifecycle::Phase;
+pub use meters::Meters;
+pub use permit::Permit;
+pub use registry::Registry;
+pub use sandbox::Sandbox;
+pub use services::{Companion, Fill, RegistryConfig};
+pub use view::{View, WhyAwake};
