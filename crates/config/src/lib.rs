@@ -47,13 +47,15 @@ pub fn load(path: &Path) -> Result<Config, Problems> {
     })?;
     let text = String::from_utf8(text)
         .map_err(|_| broken("this file is not UTF-8".into(), "Save it as UTF-8"))?;
-    let absolute = std::path::absolute(path)
+    let absolute = path
+        .canonicalize()
         .map_err(|error| broken(format!("this path makes no sense: {error}"), "Name another"))?;
     parse(&text, &file_name, absolute.parent().unwrap_or(Path::new("/")))
 }
 
 /// Checks a configuration given as text. `file_name` stands in problems;
-/// relative paths in the text are relative to `base_dir`, which is absolute.
+/// relative paths in the text are relative to `base_dir`, which is absolute and
+/// without symlinks.
 ///
 /// # Errors
 /// Everything that is wrong with it, at once. Where the syntax is wrong, only that.

@@ -360,9 +360,18 @@ fn a_file_that_cannot_be_read_is_one_problem() {
 fn relative_paths_are_relative_to_the_file() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("tidegate.toml");
-    std::fs::write(&path, "[server]\nstate-dir = \"s\"\n").expect("written");
-    let config = tidegate_config::load(&path).expect("fine");
-    assert_eq!(config.server.state_dir, dir.path().join("s"));
+    let base = dir.path().canonicalize().expect("there");
+    let check = |typed: &str, expected: &Path| {
+        std::fs::write(&path, format!("[server]\nstate-dir = \"{typed}\"\n")).expect("written");
+        let config = tidegate_config::load(&path).expect("fine");
+        assert_eq!(config.server.state_dir, expected, "{typed}");
+    };
+    check("s", &base.join("s"));
+    check("./s", &base.join("s"));
+    check(".", &base);
+    check("..", base.parent().expect("not the root"));
+    check("../s/../t", &base.parent().expect("not the root").join("s/../t"));
+    check("/s", Path::new("/s"));
 }
 
 #[test]
@@ -447,6 +456,20 @@ fn every_example_and_default_of_the_table_is_right() {
             assert!(complaints.is_empty(), "{document}: {complaints:?}");
         }
     }
+}
+
+#[test]
+fn the_examples_are_right() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(examples).expect("examples") {
+        let path = entry.expect("an entry").path().join("tidegate.toml");
+        if path.exists() {
+            tidegate_config::load(&path).unwrap_or_else(|problems| panic!("{problems}"));
+            seen += 1;
+        }
+    }
+    assert!(seen > 0);
 }
 
 #[test]

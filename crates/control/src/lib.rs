@@ -19,11 +19,12 @@ pub mod beacon;
 pub mod error;
 pub mod gateway;
 pub mod metrics;
+mod routes;
 pub mod view;
 
-pub use access::{Access, Token};
+pub use access::{Access, OpenMetrics, Token};
 pub use beacon::Beacon;
-pub use error::ControlError;
+pub use error::{ControlError, Problem};
 pub use gateway::{Gateway, Readiness};
 pub use metrics::Exposition;
 pub use view::{About, AwakeView, PluginView, SandboxView};
@@ -48,7 +49,8 @@ pub async fn serve(
     access: Access,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    let _ = (listener, gateway, access);
-    stop.cancelled().await;
-    Ok(())
+    let api = routes::Api { gateway, access: Arc::new(access), stop: stop.clone() };
+    axum::serve(listener, routes::router(api))
+        .with_graceful_shutdown(async move { stop.cancelled().await })
+        .await
 }

@@ -103,25 +103,172 @@ impl Exposition {
     /// labels, in its order.
     pub fn counter(&mut self, metric: &'static Metric, labels: &[&str], value: u64) {
         debug_assert_eq!(metric.kind, Kind::Counter, "{}", metric.name);
-        let _ = (labels, value);
+        self.samples
+            .push((metric, format!("{}{} {value}\n", metric.name, metric.labelled(labels, None))));
     }
 
     /// Adds a sample of a gauge.
     pub fn gauge(&mut self, metric: &'static Metric, labels: &[&str], value: f64) {
         debug_assert_eq!(metric.kind, Kind::Gauge, "{}", metric.name);
-        let _ = (labels, value);
+        self.samples
+            .push((metric, format!("{}{} {value}\n", metric.name, metric.labelled(labels, None))));
     }
 
     /// Adds a histogram.
     pub fn histogram(&mut self, metric: &'static Metric, labels: &[&str], value: &Histogram) {
         debug_assert_eq!(metric.kind, Kind::Histogram, "{}", metric.name);
-        let _ = (labels, value, BOUNDS_MICROS);
+        let (counts, sum_micros) = value.snapshot();
+        let bounds = BOUNDS_MICROS
+            .iter()
+            .map(|micros| (*micros as f64 / 1e6).to_string())
+            .chain(std::iter::once("+Inf".to_owned()));
+        let (mut text, mut total) = (String::new(), 0);
+        for (count, bound) in counts.iter().zip(bounds) {
+            total += count;
+            let labels = metric.labelled(labels, Some(&bound));
+            text.push_str(&format!("{}_bucket{labels} {total}\n", metric.name));
+        }
+        let labels = metric.labelled(labels, None);
+        let seconds = sum_micros as f64 / 1e6;
+        text.push_str(&format!(
+            "{0}_sum{labels} {seconds}\n{0}_count{labels} {total}\n",
+            metric.name
+        ));
+        self.samples.push((metric, text));
     }
 
-    /// The finished text, in Prometheus' format 0.0.4.
+    /// The finished text, in Prometheus' text format 0.0.4.
     #[must_use]
     pub fn finish(self) -> String {
-        let _ = self.samples;
-        String::new()
+        let mut out = String::new();
+        for metric in ALL {
+            let mut samples =
+                self.samples.iter().filter(|(of, _)| of.name == metric.name).peekable();
+            if samples.peek().is_none() {
+                continue;
+            }
+            out.push_str(&format!("# HELP {} {}\n", metric.name, metric.help));
+            out.push_str(&format!("# TYPE {} {}\n", metric.name, metric.kind.as_str()));
+            samples.for_each(|(_, text)| out.push_str(text));
+        }
+        out
+    }
+}
+
+impl Metric {
+    /// `{plugin="a",le="0.1"}`, or nothing.
+    fn labelled(&self, values: &[&str], le: Option<&str>) -> String {
+        debug_assert_eq!(self.labels.len(), values.len(), "{}: {values:?}", self.name);
+        let pairs: Vec<String> = self
+            .labels
+            .iter()
+            .zip(values)
+            .chain(le.as_ref().map(|le| (&"le", le)))
+            .map(|(name, value)| {
+                let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+                format!("{name}=\"{value}\"")
+            })
+            .collect();
+        if pairs.is_empty() { String::new() } else { format!("{{{}}}", pairs.join(",")) }
+    }
+}
+
+impl Kind {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// The reference documentation, in Markdown.
+#[must_use]
+pub fn reference() -> String {
+    let mut out = String::from(
+        "# Metrics\n\n\
+         <!-- Generated from crates/control/src/metrics.rs; `UPDATE_EXPECT=1 cargo test -p tidegate-control` writes it anew. -->\n\n\
+         `GET /metrics` on the control listener, in Prometheus' text format.\n\n\
+         | metric | kind | labels | what |\n|---|---|---|---|\n",
+    );
+    for metric in ALL {
+        let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        let kind = metric.kind.as_str();
+        out.push_str(&format!(
+            "| `{}` | {kind} | {} | {} |\n",
+            metric.name,
+            labels.join(", "),
+            metric.help
+        ));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::time::Duration;
+
+    use expect_test::{expect, expect_file};
+
+    use super::*;
+
+    #[test]
+    fn samples_are_grouped_and_labels_escaped() {
+        let mut out = Exposition::default();
+        out.counter(&POLICY_FAILURES, &["a\"\\\n", "trap"], 1);
+        out.gauge(&READY, &[], 1.0);
+        out.counter(&POLICY_FAILURES, &["b", "deadline"], 2);
+        expect![[r#"
+            # HELP tidegate_ready 1 while tenants' requests are served, else 0.
+            # TYPE tidegate_ready gauge
+            tidegate_ready 1
+            # HELP tidegate_policy_failures_total Calls of plugins that gave no answer, by reason.
+            # TYPE tidegate_policy_failures_total counter
+            tidegate_policy_failures_total{plugin="a\"\\\n",reason="trap"} 1
+            tidegate_policy_failures_total{plugin="b",reason="deadline"} 2
+        "#]]
+        .assert_eq(&out.finish());
+    }
+
+    #[test]
+    fn the_buckets_of_a_histogram_are_cumulative_and_in_seconds() {
+        let histogram = Histogram::default();
+        for micros in [3, 40, 70_000_000] {
+            histogram.observe(Duration::from_micros(micros));
+        }
+        let mut out = Exposition::default();
+        out.histogram(&POLICY_DURATION, &["resolve"], &histogram);
+        let text = out.finish();
+        for line in [
+            "tidegate_policy_duration_seconds_bucket{hook=\"resolve\",le=\"0.000005\"} 1",
+            "tidegate_policy_duration_seconds_bucket{hook=\"resolve\",le=\"0.00005\"} 2",
+            "tidegate_policy_duration_seconds_bucket{hook=\"resolve\",le=\"60\"} 2",
+            "tidegate_policy_duration_seconds_bucket{hook=\"resolve\",le=\"+Inf\"} 3",
+            "tidegate_policy_duration_seconds_sum{hook=\"resolve\"} 70.000043",
+            "tidegate_policy_duration_seconds_count{hook=\"resolve\"} 3",
+        ] {
+            assert!(text.lines().any(|it| it == line), "{line} is not in {text}");
+        }
+    }
+
+    #[test]
+    fn every_metric_has_a_name_of_its_own_that_says_its_unit() {
+        let mut names = HashSet::new();
+        for metric in ALL {
+            assert!(names.insert(metric.name), "{} stands twice", metric.name);
+            let fits = match metric.kind {
+                Kind::Counter => metric.name.ends_with("_total"),
+                Kind::Histogram => metric.name.ends_with("_seconds"),
+                Kind::Gauge => !metric.name.ends_with("_total"),
+            };
+            assert!(fits && metric.name.starts_with("tidegate_"), "{}", metric.name);
+        }
+    }
+
+    #[test]
+    fn the_reference_documentation_is_fresh() {
+        expect_file!["../../../docs/metrics.md"].assert_eq(&reference());
     }
 }

@@ -48,8 +48,22 @@ impl Context<'_> {
     }
 
     /// A path of the configuration: relative ones are relative to its file.
+    ///
+    /// `..` at its beginning is resolved here: paths of sockets must be short.
+    /// That is exact as long as the base has no symlinks, which [`crate::load`]
+    /// sees to; `..` further inside stays for the system to resolve.
     fn resolve(&self, path: &str) -> PathBuf {
-        self.base_dir.join(path)
+        let (mut base, mut rest) = (self.base_dir, Path::new(path));
+        loop {
+            let (up, below) = match (rest.strip_prefix("."), rest.strip_prefix("..")) {
+                (Ok(below), _) => (Some(base), below),
+                (_, Ok(below)) => (base.parent(), below),
+                _ => break,
+            };
+            let Some(up) = up else { break };
+            (base, rest) = (up, below);
+        }
+        if rest.as_os_str().is_empty() { base.to_owned() } else { base.join(rest) }
     }
 
     fn finish(mut self) -> Problems {
