@@ -1,1 +1,10 @@
-//! tidegate-testkit
+//! Real parts for tests: the gateway's own binary, OpenClaw, a browser, a model,
+//! servers to relay to.
+//!
+//! **Not in here:** anything that production code uses.
+#![forbid(unsafe_code)]
+
+pub mod browser;
+pub mod gateway;
+pub mod model;
+pub mod openclaw;
