@@ -53,7 +53,7 @@ metrics! {
     READY: Gauge "tidegate_ready" []
         "1 while tenants' requests are served, else 0.";
     REQUESTS: Counter "tidegate_requests_total" ["status"]
-        "Requests answered, by class of status: 2xx, 3xx, 4xx, 5xx.";
+        "Requests answered, by class of status: 1xx (upgrades) to 5xx.";
     REFUSALS: Counter "tidegate_refusals_total" ["reason"]
         "Requests that the gateway itself refused, by reason.";
     REQUEST_DURATION: Histogram "tidegate_request_duration_seconds" []
@@ -80,8 +80,8 @@ metrics! {
         "Calls of plugins.";
     POLICY_FAILURES: Counter "tidegate_policy_failures_total" ["plugin", "reason"]
         "Calls of plugins that gave no answer, by reason.";
-    POLICY_DURATION: Histogram "tidegate_policy_duration_seconds" ["hook"]
-        "How long deciding took, by hook.";
+    POLICY_DURATION: Histogram "tidegate_policy_duration_seconds" ["plugin", "hook"]
+        "How long calls of plugins took, by hook.";
     POLICY_RELOADS: Counter "tidegate_policy_reloads_total" ["outcome"]
         "Reloads of configuration and plugins, by outcome: taken or refused.";
     UPSTREAM_REQUESTS: Counter "tidegate_upstream_requests_total" ["upstream"]
@@ -116,8 +116,19 @@ impl Exposition {
 
     /// Adds a histogram.
     pub fn histogram(&mut self, metric: &'static Metric, labels: &[&str], value: &Histogram) {
-        debug_assert_eq!(metric.kind, Kind::Histogram, "{}", metric.name);
         let (counts, sum_micros) = value.snapshot();
+        self.histogram_counts(metric, labels, &counts, sum_micros);
+    }
+
+    /// Adds a histogram from what [`Histogram::snapshot`] gave.
+    pub fn histogram_counts(
+        &mut self,
+        metric: &'static Metric,
+        labels: &[&str],
+        counts: &[u64; BOUNDS_MICROS.len() + 1],
+        sum_micros: u64,
+    ) {
+        debug_assert_eq!(metric.kind, Kind::Histogram, "{}", metric.name);
         let bounds = BOUNDS_MICROS
             .iter()
             .map(|micros| (*micros as f64 / 1e6).to_string())
@@ -239,15 +250,15 @@ mod tests {
             histogram.observe(Duration::from_micros(micros));
         }
         let mut out = Exposition::default();
-        out.histogram(&POLICY_DURATION, &["resolve"], &histogram);
+        out.histogram(&POLICY_DURATION, &["p", "resolve"], &histogram);
         let text = out.finish();
         for line in [
-            "tidegate_policy_duration_seconds_bucket{hook=\"resolve\",le=\"0.000005\"} 1",
-            "tidegate_policy_duration_seconds_bucket{hook=\"resolve\",le=\"0.00005\"} 2",
-            "tidegate_policy_duration_seconds_bucket{hook=\"resolve\",le=\"60\"} 2",
-            "tidegate_policy_duration_seconds_bucket{hook=\"resolve\",le=\"+Inf\"} 3",
-            "tidegate_policy_duration_seconds_sum{hook=\"resolve\"} 70.000043",
-            "tidegate_policy_duration_seconds_count{hook=\"resolve\"} 3",
+            "tidegate_policy_duration_seconds_bucket{plugin=\"p\",hook=\"resolve\",le=\"0.000005\"} 1",
+            "tidegate_policy_duration_seconds_bucket{plugin=\"p\",hook=\"resolve\",le=\"0.00005\"} 2",
+            "tidegate_policy_duration_seconds_bucket{plugin=\"p\",hook=\"resolve\",le=\"60\"} 2",
+            "tidegate_policy_duration_seconds_bucket{plugin=\"p\",hook=\"resolve\",le=\"+Inf\"} 3",
+            "tidegate_policy_duration_seconds_sum{plugin=\"p\",hook=\"resolve\"} 70.000043",
+            "tidegate_policy_duration_seconds_count{plugin=\"p\",hook=\"resolve\"} 3",
         ] {
             assert!(text.lines().any(|it| it == line), "{line} is not in {text}");
         }

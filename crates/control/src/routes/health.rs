@@ -7,7 +7,6 @@ use http::{StatusCode, header};
 use serde_json::json;
 
 use super::Api;
-use crate::metrics::{BUILD_INFO, READY, START_TIME};
 use crate::{About, Exposition, Readiness};
 
 /// The process is alive: it answers.
@@ -27,11 +26,7 @@ pub(super) async fn readyz(State(api): State<Api>) -> Response {
 }
 
 pub(super) async fn metrics(State(api): State<Api>) -> Response {
-    let about = api.gateway.about();
     let mut out = Exposition::default();
-    out.gauge(&BUILD_INFO, &[&about.version], 1.0);
-    out.gauge(&START_TIME, &[], about.started_at_ms as f64 / 1000.0);
-    out.gauge(&READY, &[], if api.gateway.ready() == Readiness::Ready { 1.0 } else { 0.0 });
     api.gateway.metrics(&mut out);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], out.finish())
         .into_response()
