@@ -56,11 +56,8 @@ async fn serve(port: u16) -> anyhow::Result<()> {
         .ok()
         .and_then(|text| text.trim().parse().ok())
         .unwrap_or(0);
-    let hello = Arc::new(Hello {
-        started: Instant::now(),
-        visits: AtomicU64::new(visits),
-        visits_file,
-    });
+    let hello =
+        Arc::new(Hello { started: Instant::now(), visits: AtomicU64::new(visits), visits_file });
     loop {
         let (stream, _) = listener.accept().await?;
         let hello = Arc::clone(&hello);

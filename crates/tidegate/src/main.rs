@@ -1,7 +1,12 @@
 //! The tidegate binary: composition and command line, nothing else.
 #![forbid(unsafe_code)]
 
+mod check;
+mod demo;
 mod hello;
+mod live;
+mod request;
+mod serve;
 
 fn main() {
     let _ = hello::run(0);

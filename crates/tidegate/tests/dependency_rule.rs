@@ -27,7 +27,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "tidegate",
         &[
-            "builtin", "config", "control", "driver-linux", "egress", "keeper", "policy", "relay",
+            "builtin",
+            "config",
+            "control",
+            "driver-linux",
+            "egress",
+            "keeper",
+            "policy",
+            "relay",
             "sandbox",
         ],
     ),
@@ -37,8 +44,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
 
 #[test]
 fn crates_depend_only_on_what_the_architecture_allows() {
-    let metadata =
-        MetadataCommand::new().no_deps().other_options(["--offline".into()]).exec().expect("cargo metadata");
+    let metadata = MetadataCommand::new()
+        .no_deps()
+        .other_options(["--offline".into()])
+        .exec()
+        .expect("cargo metadata");
     let short = |name: &str| name.strip_prefix("tidegate-").unwrap_or(name).to_owned();
     let ours: BTreeSet<String> = metadata.packages.iter().map(|p| short(&p.name)).collect();
     let allowed: BTreeMap<&str, &[&str]> = ALLOWED.iter().copied().collect();
@@ -58,13 +68,19 @@ fn crates_depend_only_on_what_the_architecture_allows() {
             }
         }
     }
-    assert!(wrong.is_empty(), "not allowed: {wrong:?}; see ARCHITECTURE.md, \"the dependency rule\"");
+    assert!(
+        wrong.is_empty(),
+        "not allowed: {wrong:?}; see ARCHITECTURE.md, \"the dependency rule\""
+    );
 }
 
 #[test]
 fn every_crate_stands_in_the_rule() {
-    let metadata =
-        MetadataCommand::new().no_deps().other_options(["--offline".into()]).exec().expect("cargo metadata");
+    let metadata = MetadataCommand::new()
+        .no_deps()
+        .other_options(["--offline".into()])
+        .exec()
+        .expect("cargo metadata");
     for package in &metadata.packages {
         let path = package.manifest_path.as_str();
         let Some((_, rest)) = path.rsplit_once("/crates/") else { continue };

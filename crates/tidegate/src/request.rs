@@ -1,0 +1,249 @@
+//! A request's way, from the parsed head to the relay. Read [`Front::judge`] from
+//! top to bottom.
+
+mod meters;
+mod origin;
+mod refusal;
+mod target;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use http::{HeaderName, HeaderValue, Request, Response};
+use tidegate_policy::Decision;
+use tidegate_relay::{ClientBody, DECISION_HEADER, Handler, Peer, Relay, RelayBody, Route, facts};
+use tidegate_sandbox::{Permit, Registry, Sandbox};
+use tidegate_types::template::IdentityField;
+use tidegate_types::{
+    Credential, DecisionId, HeaderEdit, Identity, Placement, Principal, RequestFacts, SandboxKey,
+    Template, WhenAsleep,
+};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::meters::Meters;
+use self::refusal::{Asked, Refusal};
+use self::target::Admitted;
+use crate::live::Live;
+
+/// How long a person waits for a quick wake before they get a page instead.
+const PAGE_AFTER: Duration = Duration::from_millis(150);
+
+/// What stands behind the tenants' listener.
+#[derive(Debug)]
+pub(crate) struct Front {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) relay: Relay,
+    /// What a reload replaces.
+    pub(crate) live: Arc<ArcSwap<Live>>,
+    pub(crate) meters: Meters,
+    /// Cancelled when the gateway closes the WebSockets that are left.
+    pub(crate) leaving: CancellationToken,
+}
+
+impl Handler for Front {
+    async fn handle(
+        self: Arc<Self>,
+        request: Request<ClientBody>,
+        peer: Peer,
+    ) -> Response<RelayBody> {
+        let began = Instant::now();
+        let decision = DecisionId::random();
+        let mut asked = Asked { navigation: false };
+        let outcome = self.judge(request, &peer, decision, &mut asked).await;
+        self.meters.answered(began.elapsed());
+        match outcome {
+            Ok(response) => {
+                let status = response.status().as_u16();
+                tracing::debug!(%decision, status, took_us = micros(began), "relayed");
+                response
+            }
+            Err(refusal) => {
+                self.meters.count(&refusal);
+                let response = refusal.answer(&asked, decision);
+                log(&refusal, decision, response.status().as_u16(), began);
+                response
+            }
+        }
+    }
+}
+
+impl Front {
+    /// Decides about one request and relays it. Each line stands where it stands
+    /// for the reason given.
+    async fn judge(
+        &self,
+        request: Request<ClientBody>,
+        peer: &Peer,
+        id: DecisionId,
+        asked: &mut Asked,
+    ) -> Result<Response<RelayBody>, Refusal> {
+        // One configuration and one set of plugins for the whole request: a
+        // reload in between cannot mix two.
+        let live = self.live.load_full();
+        let (policy, loaded) = (&live.policy, &live.loaded);
+
+        // First, what was asked, in one reading: everything below judges this.
+        let (head, body) = request.into_parts();
+        let facts = Arc::new(facts(&head, peer, &loaded.trusted).map_err(Refusal::BadRequest)?);
+        *asked = Asked::of(&facts.method, &facts.headers, facts.websocket);
+
+        // Who, before anything that costs: an unknown client learns nothing more.
+        let principal = authenticated(policy.authenticate(&facts, id))?;
+        // A browser adds cookies by itself; what it was told by another page to
+        // do with them is not the user's word.
+        if !origin::acceptable(&facts, principal.used.as_ref()) {
+            return Err(Refusal::ForeignOrigin);
+        }
+        // Where to. Only an identity can have a sandbox.
+        let who = Arc::new(principal.identity.clone());
+        let placement = placed(policy.resolve(&facts, &who, id))?;
+        let template =
+            loaded.templates.get(&placement.template).cloned().ok_or(Refusal::TemplateGone)?;
+        let key = SandboxKey { tenant: who.tenant.clone(), name: placement.sandbox.clone() };
+        let sandbox = self.registry.find_or_create(&key, &placement, &template);
+        // Counted in: from here on it cannot be put to sleep under this request.
+        let permit = admit(&sandbox, &placement, *asked).await?;
+
+        // And through. The permit lives as long as the relay needs the sandbox.
+        let route = route(Arc::clone(&facts), &template, &who, principal, placement, id);
+        let target = Arc::new(Admitted { permit, leaving: self.leaving.clone() });
+        let request = Request::from_parts(head, body);
+        self.relay.forward(request, route, target).await.map_err(Refusal::Relay)
+    }
+}
+
+fn authenticated(decision: Decision<Principal>) -> Result<Principal, Refusal> {
+    match decision {
+        Decision::Granted { value, .. } => Ok(value),
+        Decision::Denied { denial, .. } => Err(Refusal::Denied(denial)),
+        Decision::Unanswered => Err(Refusal::Unauthenticated),
+        Decision::Failed(failure) => Err(Refusal::Policy(failure)),
+    }
+}
+
+fn placed(decision: Decision<Placement>) -> Result<Placement, Refusal> {
+    match decision {
+        Decision::Granted { value, .. } => Ok(value),
+        Decision::Denied { denial, .. } => Err(Refusal::Denied(denial)),
+        Decision::Unanswered => Err(Refusal::Unplaced),
+        Decision::Failed(failure) => Err(Refusal::Policy(failure)),
+    }
+}
+
+/// Waits for the sandbox in the way that the placement asks for.
+async fn admit(
+    sandbox: &Arc<Sandbox>,
+    placement: &Placement,
+    asked: Asked,
+) -> Result<Permit, Refusal> {
+    if let Some(permit) = sandbox.try_admit() {
+        return Ok(permit);
+    }
+    match placement.when_asleep {
+        WhenAsleep::Refuse => Err(Refusal::Asleep),
+        WhenAsleep::Page if asked.navigation => {
+            // The wake goes on when nobody waits for it any more.
+            match tokio::time::timeout(PAGE_AFTER, sandbox.admit()).await {
+                Ok(admitted) => admitted.map_err(Refusal::Wake),
+                Err(_) => Err(Refusal::Waking),
+            }
+        }
+        WhenAsleep::Hold | WhenAsleep::Page => sandbox.admit().await.map_err(Refusal::Wake),
+    }
+}
+
+fn route(
+    facts: Arc<RequestFacts>,
+    template: &Template,
+    who: &Identity,
+    principal: Principal,
+    placement: Placement,
+    id: DecisionId,
+) -> Route {
+    let session_cookies = principal
+        .consumed
+        .iter()
+        .filter_map(|place| match place {
+            Credential::Cookie(name) => Some(name.clone()),
+            Credential::Header(_) | Credential::QueryParam(_) => None,
+        })
+        .collect();
+    let mut response_headers = principal.response_headers;
+    response_headers.extend(placement.response_headers);
+    if let Ok(value) = HeaderValue::try_from(id.to_string()) {
+        response_headers.push(HeaderEdit::Set(DECISION_HEADER, value));
+    }
+    Route {
+        port: placement.port,
+        path: placement.path,
+        client_address: template.client_address,
+        strip: principal.consumed,
+        identity_headers: template
+            .identity_headers
+            .iter()
+            .map(|(name, field)| identity_header(name, field, who))
+            .collect(),
+        request_headers: placement.request_headers,
+        response_headers,
+        session_cookies,
+        expires_at: principal.expires_at,
+        ..Route::new(facts, placement.port)
+    }
+}
+
+/// A value that cannot stand in a header field is left out: the client's own copy
+/// is removed all the same.
+fn identity_header(
+    name: &HeaderName,
+    field: &IdentityField,
+    who: &Identity,
+) -> (HeaderName, Option<HeaderValue>) {
+    let value = match field {
+        IdentityField::Subject => Some(who.subject.as_str()),
+        IdentityField::Tenant => Some(who.tenant.as_str()),
+        IdentityField::Claim(claim) => who.claim(claim),
+    };
+    (name.clone(), value.and_then(|value| HeaderValue::from_bytes(value.as_bytes()).ok()))
+}
+
+/// One line per refusal, with all that the client is not told.
+fn log(refusal: &Refusal, decision: DecisionId, status: u16, began: Instant) {
+    let code = refusal.code();
+    let took_us = micros(began);
+    match refusal {
+        // The policy host and the lifecycle have logged these, with their reasons.
+        Refusal::Policy(_) | Refusal::Wake(_) | Refusal::Waking => {
+            tracing::debug!(%decision, status, code, took_us, "refused");
+        }
+        Refusal::TemplateGone => {
+            tracing::error!(%decision, status, code, took_us, reason = ?refusal, "refused");
+        }
+        Refusal::Relay(error) => {
+            let reason = chain(error);
+            tracing::warn!(%decision, status, code, took_us, reason, "not relayed");
+        }
+        _ => tracing::info!(%decision, status, code, took_us, "refused"),
+    }
+}
+
+/// An error with all that caused it.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+fn micros(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+/// The address that applications see the gateway come from: of the shared address
+/// space (RFC 6598), so that it is neither loopback nor anybody's.
+pub(crate) const GATEWAY_INSIDE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(100, 64, 0, 1));

@@ -1,0 +1,86 @@
+//! Collects what every part counted, for `/metrics`.
+
+use tidegate_control::Exposition;
+use tidegate_control::metrics as m;
+use tidegate_types::meter::Histogram;
+
+use super::operator::Operator;
+
+/// Writes all metrics of a running gateway.
+pub(crate) fn write(operator: &Operator, out: &mut Exposition) {
+    gateway(operator, out);
+    relay(operator, out);
+    sandboxes(operator, out);
+    policy(operator, out);
+    upstreams(operator, out);
+}
+
+fn gateway(operator: &Operator, out: &mut Exposition) {
+    out.gauge(&m::BUILD_INFO, &[&operator.about.version], 1.0);
+    #[expect(clippy::cast_precision_loss, reason = "a second of Unix time fits")]
+    out.gauge(&m::START_TIME, &[], (operator.about.started_at_ms / 1000) as f64);
+    out.gauge(&m::READY, &[], f64::from(u8::from(operator.serves())));
+    for (reason, count) in operator.front.meters.refusals() {
+        out.counter(&m::REFUSALS, &[reason], count);
+    }
+    out.histogram(&m::REQUEST_DURATION, &[], &operator.front.meters.duration);
+    out.counter(&m::POLICY_RELOADS, &["taken"], operator.reloads.taken.get());
+    out.counter(&m::POLICY_RELOADS, &["refused"], operator.reloads.refused.get());
+}
+
+fn relay(operator: &Operator, out: &mut Exposition) {
+    let relay = &operator.relay;
+    for (class, answers) in ["1xx", "2xx", "3xx", "4xx", "5xx"].iter().zip(&relay.answers) {
+        out.counter(&m::REQUESTS, &[class], answers.get());
+    }
+    out.counter(&m::RELAY_BYTES, &["in"], relay.bytes_in.get());
+    out.counter(&m::RELAY_BYTES, &["out"], relay.bytes_out.get());
+    out.counter(&m::RELAY_CONNECTS, &[], relay.connects.get());
+    out.counter(&m::RELAY_REUSES, &[], relay.reuses.get());
+    out.histogram(&m::RELAY_DURATION, &[], &relay.first_byte);
+    out.gauge(&m::WEBSOCKETS, &[], number(relay.upgrades_open()));
+}
+
+fn sandboxes(operator: &Operator, out: &mut Exposition) {
+    for (phase, count) in operator.registry().phases() {
+        out.gauge(&m::SANDBOXES, &[phase.as_str()], number(count));
+    }
+    let meters = operator.registry().meters();
+    let failed = meters.start_failures.get();
+    out.counter(&m::SANDBOX_STARTS, &["failed"], failed);
+    out.counter(&m::SANDBOX_STARTS, &["ready"], starts(&meters.start_time));
+    out.histogram(&m::SANDBOX_START_DURATION, &[], &meters.start_time);
+    out.counter(&m::SANDBOX_SLEEPS, &[], meters.sleeps.get());
+}
+
+fn starts(times: &Histogram) -> u64 {
+    times.snapshot().0.iter().sum()
+}
+
+fn policy(operator: &Operator, out: &mut Exposition) {
+    for plugin in operator.policy.status() {
+        let name = plugin.name.as_str();
+        out.counter(&m::POLICY_CALLS, &[name], plugin.hooks.iter().map(|hook| hook.calls).sum());
+        for hook in plugin.hooks {
+            for (reason, count) in hook.failures {
+                out.counter(&m::POLICY_FAILURES, &[name, reason.as_str()], count);
+            }
+            let (counts, sum) = hook.durations;
+            out.histogram_counts(&m::POLICY_DURATION, &[name, hook.hook.as_str()], &counts, sum);
+        }
+    }
+}
+
+fn upstreams(operator: &Operator, out: &mut Exposition) {
+    for (name, meters) in operator.upstreams.meters() {
+        let name = name.as_str();
+        out.counter(&m::UPSTREAM_REQUESTS, &[name], meters.requests.get());
+        out.counter(&m::UPSTREAM_BYTES, &[name, "out"], meters.bytes_sent.get());
+        out.counter(&m::UPSTREAM_BYTES, &[name, "in"], meters.bytes_received.get());
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 of anything here")]
+fn number(count: u64) -> f64 {
+    count as f64
+}

@@ -1,0 +1,109 @@
+//! From the configuration to what the policy host is told.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+
+use tidegate_config::{Config, KeySetSource};
+use tidegate_policy::{
+    ClaimRules, HostConfig, Isolation, KeySet, PluginProblem, PluginSource, PluginSpec, Secrets,
+};
+use tidegate_types::{Secret, SecretName};
+
+/// All that the policy host is told, at the start and at each reload.
+pub(crate) struct PolicyInput {
+    pub(crate) host: HostConfig,
+    pub(crate) plugins: Vec<PluginSpec>,
+}
+
+/// Collects plugins, key sets and secrets.
+///
+/// # Errors
+/// Every plugin that is not embedded though its source says so, and every key
+/// set that cannot be read.
+pub(crate) fn input(
+    config: &Config,
+    secrets: &BTreeMap<SecretName, Secret>,
+    cache_dir: &Path,
+) -> Result<PolicyInput, Vec<String>> {
+    let mut problems = Vec::new();
+    let plugins = config.plugins.iter().filter_map(|p| spec(p, &mut problems)).collect();
+    let mut key_sets = HashMap::new();
+    for (name, set) in &config.key_sets {
+        match key_set(set, secrets) {
+            Ok(keys) => {
+                key_sets.insert(name.clone(), keys);
+            }
+            Err(problem) => problems.push(format!("key set `{name}`: {problem}")),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let secrets: Secrets =
+        secrets.iter().map(|(name, value)| (name.as_str().to_owned(), value.clone())).collect();
+    let host = HostConfig {
+        cache_dir: Some(cache_dir.to_owned()),
+        secrets: Arc::new(secrets),
+        key_sets,
+        known_templates: config.templates.keys().cloned().collect(),
+    };
+    Ok(PolicyInput { host, plugins })
+}
+
+/// One line per problem, each naming its plugin.
+pub(crate) fn describe(problems: &[PluginProblem]) -> Vec<String> {
+    problems.iter().map(ToString::to_string).collect()
+}
+
+fn spec(plugin: &tidegate_config::Plugin, problems: &mut Vec<String>) -> Option<PluginSpec> {
+    let source = match &plugin.source {
+        tidegate_config::PluginSource::File(path) => PluginSource::File(path.clone()),
+        tidegate_config::PluginSource::Builtin(name) => {
+            let Some(component) = tidegate_builtin::component(name) else {
+                let known: Vec<_> =
+                    tidegate_builtin::names().map(|n| format!("`builtin:{n}`")).collect();
+                problems.push(format!(
+                    "plugin `{}`: there is no `builtin:{name}`; there are {}",
+                    plugin.name,
+                    known.join(", ")
+                ));
+                return None;
+            };
+            PluginSource::Builtin { name: name.clone(), component: Cow::Borrowed(component) }
+        }
+    };
+    Some(PluginSpec {
+        name: plugin.name.clone(),
+        source,
+        config: plugin.config.clone(),
+        deadline: plugin.deadline,
+        memory: plugin.memory,
+        isolation: match plugin.isolation {
+            tidegate_config::Isolation::Call => Isolation::Call,
+            tidegate_config::Isolation::Tenant => Isolation::Tenant,
+            tidegate_config::Isolation::Shared => Isolation::Shared,
+        },
+    })
+}
+
+fn key_set(
+    set: &tidegate_config::KeySet,
+    secrets: &BTreeMap<SecretName, Secret>,
+) -> Result<KeySet, String> {
+    let keys = match &set.source {
+        KeySetSource::File(path) => KeySet::from_jwks_file(path),
+        KeySetSource::Inline(text) => KeySet::from_jwks_json(text),
+        KeySetSource::Hs256(name) => {
+            let secret = secrets.get(name).ok_or_else(|| format!("secret `{name}` is unknown"))?;
+            Ok(KeySet::from_shared_secret(secret.reveal()))
+        }
+    };
+    let rules = ClaimRules {
+        issuer: set.issuer.clone(),
+        audience: set.audience.iter().cloned().collect(),
+        leeway: set.skew,
+    };
+    keys.map(|keys| keys.with_rules(rules)).map_err(|error| error.to_string())
+}
