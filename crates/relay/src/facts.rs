@@ -2,7 +2,7 @@
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, UPGRADE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, Method, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
 use tidegate_types::{DecisionId, RequestFacts};
 
 use crate::strict::grammar::{is_authority, is_origin_form};
@@ -47,7 +47,11 @@ impl BadRequest {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Host | Self::Target | Self::Length => StatusCode::BAD_REQUEST,
         };
-        problem(status, self.code(), &self.to_string(), decision)
+        let mut answer = problem(status, self.code(), &self.to_string(), decision);
+        // What follows on this connection is not trusted either. (HTTP/2 has no
+        // such field; hyper leaves it out there.)
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        answer
     }
 }
 
@@ -112,7 +116,7 @@ fn authority(parts: &Parts) -> Result<String, BadRequest> {
         return Err(BadRequest::Host);
     }
     let target = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
-    let host = host.map(http::HeaderValue::as_bytes);
+    let host = host.map(HeaderValue::as_bytes);
     let authority = match (target, host) {
         (Some(target), Some(host)) if !target.eq_ignore_ascii_case(host) => {
             return Err(BadRequest::Host);

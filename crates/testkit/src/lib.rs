@@ -6,5 +6,9 @@
 
 pub mod browser;
 pub mod gateway;
+pub mod http;
+pub mod http_raw;
 pub mod model;
 pub mod openclaw;
+pub mod tls;
+pub mod websocket;

@@ -16,7 +16,7 @@ macro_rules! violations {
 
             /// What a person is told.
             pub(crate) const fn detail(self) -> &'static str {
-                match self { $(Self::$name => concat!($($doc),+),)+ }
+                match self { $(Self::$name => concat!($($doc),+).trim_ascii(),)+ }
             }
 
             pub(crate) fn status(self) -> StatusCode {

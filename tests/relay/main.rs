@@ -1,0 +1,10 @@
+//! The relay, between real clients and real servers on loopback.
+#![forbid(unsafe_code)]
+
+mod autobahn;
+mod clients;
+mod framing;
+mod harness;
+mod http;
+mod smuggling;
+mod websocket;
