@@ -204,7 +204,7 @@ fn named<'p>(pair: &'p str, name: &str) -> Option<&'p str> {
 
 /// The token of `Bearer TOKEN`; other schemes are somebody else's.
 fn bearer(value: &str) -> Option<&str> {
-    let (scheme, token) = value.trim().split_once(' ')?;
+    let (scheme, token) = value.trim().split_once(' ').unwrap_or((value.trim(), ""));
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 

@@ -4,7 +4,6 @@
 //!
 //! To add a hook: one more module here, in the form of `resolve`.
 #![expect(missing_docs, reason = "generated; documented in wit/policy.wit")]
-#![expect(unsafe_code, reason = "generated: the canonical ABI's lifting and lowering")]
 
 /// What every plugin exports, and everything a plugin may import.
 pub mod plugin {

@@ -1,15 +1,36 @@
 //! The host: the current generation, and the way to the next one.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use tidegate_types::PluginName;
 
+use crate::cache::Cache;
+use crate::engine::Runtime;
+use crate::load::load;
+use crate::surroundings::{Lasting, Surroundings};
 use crate::{Generation, HostConfig, PluginProblem, PluginSpec, PluginStatus};
 
+/// Idle instances of all plugins of one generation together: a third of what the
+/// engine has room for, so that two generations and the calls under way fit too.
+const IDLE: usize = crate::engine::MAX_INSTANCES as usize / 3;
+
 /// Loads plugins and holds the generation that serves.
-#[derive(Debug)]
 pub struct PolicyHost {
+    runtime: Arc<Runtime>,
     current: ArcSwap<Generation>,
+    /// Why the latest reload failed. Held for the length of a reload too, so that
+    /// two of them don't race.
+    problems: Mutex<Vec<PluginProblem>>,
+    reloading: Mutex<()>,
+}
+
+impl fmt::Debug for PolicyHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PolicyHost").field(&self.current.load()).finish()
+    }
 }
 
 impl PolicyHost {
@@ -18,33 +39,140 @@ impl PolicyHost {
     ///
     /// # Errors
     /// Every problem of every plugin.
-    pub fn new(_config: HostConfig, _specs: Vec<PluginSpec>) -> Result<Self, Vec<PluginProblem>> {
-        Ok(Self { current: ArcSwap::from_pointee(Generation::new(1)) })
+    pub fn new(config: HostConfig, specs: Vec<PluginSpec>) -> Result<Self, Vec<PluginProblem>> {
+        let runtime = Runtime::start().map_err(|error| {
+            let what = format!("the WASM engine can't start: {error:#}");
+            vec![PluginProblem::of_host(what, "check the limits on address space and threads")]
+        })?;
+        let runtime = Arc::new(runtime);
+        let first = generation(&runtime, 1, config, specs, None)?;
+        Ok(Self {
+            runtime,
+            current: ArcSwap::from_pointee(first),
+            problems: Mutex::default(),
+            reloading: Mutex::default(),
+        })
     }
 
     /// Loads all of `specs` anew and swaps them in together. Blocks as
     /// [`PolicyHost::new`] does; requests go on being answered meanwhile.
     ///
+    /// Counters, meters and log budgets stay with a plugin's name.
+    ///
     /// # Errors
-    /// Every problem of every plugin; the last good generation goes on serving
-    /// and [`PolicyHost::status`] tells the problem.
+    /// Every problem of every plugin; the last good generation goes on serving,
+    /// and [`PolicyHost::status`] and [`PolicyHost::problems`] tell why.
     pub fn reload(
         &self,
-        _config: HostConfig,
-        _specs: Vec<PluginSpec>,
+        config: HostConfig,
+        specs: Vec<PluginSpec>,
     ) -> Result<(), Vec<PluginProblem>> {
-        Ok(())
+        let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = self.current();
+        let next = generation(&self.runtime, current.number() + 1, config, specs, Some(&current));
+        let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        match next {
+            Ok(next) => {
+                problems.clear();
+                self.current.store(Arc::new(next));
+                Ok(())
+            }
+            Err(found) => {
+                problems.clone_from(&found);
+                Err(found)
+            }
+        }
     }
 
-    /// The generation that serves now.
+    /// The generation that serves now. Take it once per request.
     #[must_use]
     pub fn current(&self) -> Arc<Generation> {
         self.current.load_full()
     }
 
+    /// Why the latest reload failed; empty when it didn't.
+    #[must_use]
+    pub fn problems(&self) -> Vec<PluginProblem> {
+        self.problems.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Every plugin of the generation that serves, in order.
     #[must_use]
     pub fn status(&self) -> Vec<PluginStatus> {
-        Vec::new()
+        let current = self.current();
+        let problems = self.problems();
+        let status = current.plugins().iter().map(|plugin| {
+            let name = &plugin.spec().name;
+            let last_problem = problems.iter().find(|p| p.plugin.as_ref() == Some(name)).cloned();
+            PluginStatus { last_problem, ..plugin.status(current.number()) }
+        });
+        status.collect()
     }
+}
+
+fn generation(
+    runtime: &Arc<Runtime>,
+    number: u64,
+    config: HostConfig,
+    specs: Vec<PluginSpec>,
+    last: Option<&Generation>,
+) -> Result<Generation, Vec<PluginProblem>> {
+    let HostConfig { cache_dir, secrets, key_sets, known_templates } = config;
+    let mut problems: Vec<_> = weak_key_sets(&key_sets, &secrets);
+    problems.extend(duplicates(&specs));
+    let cache = Cache::open(cache_dir);
+    let key_sets = Arc::new(key_sets);
+    let idle = (IDLE / specs.len().max(1)).min(64);
+    let mut plugins = Vec::with_capacity(specs.len());
+    for spec in specs {
+        let around = Arc::new(Surroundings {
+            name: spec.name.clone(),
+            secrets: Arc::clone(&secrets),
+            key_sets: Arc::clone(&key_sets),
+            lasting: last.and_then(|last| lasting(last, &spec.name)).unwrap_or_default(),
+        });
+        match load(runtime, &cache, around, spec, idle) {
+            Ok(plugin) => plugins.push(plugin),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if problems.is_empty() {
+        Ok(Generation::new(number, plugins, known_templates))
+    } else {
+        Err(problems)
+    }
+}
+
+fn lasting(last: &Generation, name: &PluginName) -> Option<Arc<Lasting>> {
+    let same = last.plugins().iter().find(|plugin| plugin.spec().name == *name)?;
+    Some(Arc::clone(&same.around().lasting))
+}
+
+fn duplicates(specs: &[PluginSpec]) -> Vec<PluginProblem> {
+    let mut seen = HashSet::new();
+    let twice = specs.iter().filter(|spec| !seen.insert(&spec.name));
+    twice
+        .map(|spec| {
+            let remedy = "give each plugin a name of its own";
+            PluginProblem::new(&spec.name, "another plugin has the same name", remedy)
+        })
+        .collect()
+}
+
+/// RFC 7518 §3.2: an HS256 key has at least 256 bits.
+fn weak_key_sets(
+    key_sets: &std::collections::HashMap<String, crate::KeySet>,
+    secrets: &crate::Secrets,
+) -> Vec<PluginProblem> {
+    let weak = key_sets.iter().filter_map(|(name, set)| {
+        let secret = set.shared_secret()?;
+        let length = secrets.get(secret).map_or(0, |value| value.reveal().len());
+        (length < 32).then(|| {
+            PluginProblem::of_host(
+                format!("key set `{name}` signs with the secret `{secret}`, of {length} bytes"),
+                "set that secret to at least 32 random bytes",
+            )
+        })
+    });
+    weak.collect()
 }

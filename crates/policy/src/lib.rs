@@ -10,12 +10,26 @@
 //! thread), tokio, HTTP, configuration syntax, what a decision leads to.
 #![deny(unsafe_code)]
 
+mod bindings;
+mod cache;
+mod contract;
+mod deadline;
 mod decision;
+mod engine;
 mod generation;
+mod hooks;
 mod host;
+mod instance;
+mod interfaces;
+mod load;
+mod plugin;
+mod pool;
 mod problem;
 mod spec;
+mod state;
 mod status;
+mod surroundings;
+mod sys;
 pub mod tokens;
 
 pub use decision::{Decision, FailureReason, Hook, PolicyFailure};

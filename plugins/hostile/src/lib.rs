@@ -152,10 +152,11 @@ fn forever() -> ! {
     }
 }
 
-#[expect(unconditional_recursion, reason = "that is the attack")]
+/// No tail call, and nothing that lives in linear memory: it is the host's stack
+/// that this eats.
+#[inline(never)]
 fn deeper(depth: u64) -> u64 {
-    let room = black_box([depth; 64]);
-    deeper(depth + 1) + room[3]
+    if depth == u64::MAX { 0 } else { deeper(depth + 1).rotate_left(3) ^ depth }
 }
 
 tidegate_plugin::export!(Hostile: authenticate, resolve);

@@ -141,6 +141,14 @@ impl KeySet {
         Self { keys: Keys::Shared(secret.to_owned()), rules: ClaimRules::default() }
     }
 
+    /// The secret whose value this set verifies with, if it is of that kind.
+    pub(crate) fn shared_secret(&self) -> Option<&str> {
+        match &self.keys {
+            Keys::Shared(name) => Some(name),
+            Keys::Public(_) => None,
+        }
+    }
+
     /// The same keys under other rules.
     #[must_use]
     pub fn with_rules(self, rules: ClaimRules) -> Self {

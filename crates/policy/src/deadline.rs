@@ -1,0 +1,78 @@
+//! How long a call may compute.
+//!
+//! The engine interrupts by the clock on the wall; a plugin is to be blamed for
+//! the processor's time alone: on a busy machine a call of ten microseconds may
+//! wait ten milliseconds for its turn, and failing it would turn load into
+//! outages. So the first interruption only begins to measure, which costs calls
+//! that end in time nothing.
+
+use std::time::{Duration, Instant};
+
+use wasmtime::UpdateDeadline;
+
+use crate::engine::TICK;
+
+/// What a call may take on the wall for each unit of its deadline.
+const PATIENCE: u32 = 8;
+
+/// The deadline of one call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadline {
+    started: Instant,
+    limit: Duration,
+    /// The thread's CPU time at the first interruption.
+    measured_from: Option<Duration>,
+}
+
+impl Deadline {
+    /// Begins now.
+    pub(crate) fn of(limit: Duration) -> Self {
+        Self { started: Instant::now(), limit, measured_from: None }
+    }
+
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Ticks until the first interruption: half of the limit. One more because
+    /// the tick that is under way counts for nothing.
+    pub(crate) fn first_ticks(&self) -> u64 {
+        ticks(self.limit / 2) + 1
+    }
+
+    /// What happens at an interruption.
+    pub(crate) fn interrupted(&mut self) -> UpdateDeadline {
+        let cpu = cpu_time();
+        let from = *self.measured_from.get_or_insert(cpu);
+        let left = (self.limit / 2).saturating_sub(cpu.saturating_sub(from));
+        if left.is_zero() || self.started.elapsed() > self.limit * PATIENCE {
+            UpdateDeadline::Interrupt
+        } else {
+            UpdateDeadline::Continue(ticks(left))
+        }
+    }
+}
+
+fn ticks(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(u64::MAX).max(1)
+}
+
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn computing_counts_and_waiting_does_not() {
+        let mut deadline = Deadline::of(Duration::from_secs(3600));
+        assert!(matches!(deadline.interrupted(), UpdateDeadline::Continue(1_800_000)));
+        // Half an hour is left; it has not been computed away since.
+        assert!(matches!(deadline.interrupted(), UpdateDeadline::Continue(_)));
+        deadline.limit = Duration::ZERO;
+        assert!(matches!(deadline.interrupted(), UpdateDeadline::Interrupt));
+    }
+}

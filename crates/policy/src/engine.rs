@@ -1,0 +1,100 @@
+//! The WASM engine: one for all plugins, with every bound that keeps a plugin
+//! within its own corner.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use wasmtime::component::Linker;
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use crate::PluginSpec;
+use crate::interfaces;
+use crate::state::State;
+
+/// Instances of all plugins and generations together, idle ones included.
+pub(crate) const MAX_INSTANCES: u32 = 1_000;
+/// Core instances of a component: its module, an adapter's, a few shims.
+const CORE_INSTANCES: u32 = 16;
+/// How often a running plugin can notice that its time is up.
+pub(crate) const TICK: Duration = Duration::from_millis(1);
+
+/// The engine, what it links plugins to, and its clock.
+pub(crate) struct Runtime {
+    pub(crate) engine: Engine,
+    pub(crate) linker: Linker<State>,
+    _ticker: Ticker,
+}
+
+impl Runtime {
+    pub(crate) fn start() -> wasmtime::Result<Self> {
+        let engine = Engine::new(&config())?;
+        let mut linker = Linker::new(&engine);
+        interfaces::link(&mut linker)?;
+        let _ticker = Ticker::start(engine.clone())?;
+        Ok(Self { engine, linker, _ticker })
+    }
+}
+
+fn config() -> Config {
+    let mut places = PoolingAllocationConfig::default();
+    places
+        .total_component_instances(MAX_INSTANCES)
+        .total_core_instances(MAX_INSTANCES * 4)
+        .total_memories(MAX_INSTANCES * 2)
+        .total_tables(MAX_INSTANCES * 4)
+        .max_core_instances_per_component(CORE_INSTANCES)
+        .max_memories_per_component(4)
+        .max_tables_per_component(CORE_INSTANCES)
+        .max_component_instance_size(1 << 20)
+        .max_core_instance_size(1 << 20)
+        .table_elements(65_536)
+        .max_memory_size(usize::try_from(PluginSpec::MAX_MEMORY).unwrap_or(usize::MAX))
+        // Zeroing a few pages is cheaper than handing them back to the kernel.
+        .linear_memory_keep_resident(64 << 10)
+        .table_keep_resident(16 << 10);
+    let mut config = Config::new();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(places))
+        .epoch_interruption(true)
+        .wasm_component_model(true)
+        // What no plugin needs is surface that none can attack.
+        .wasm_memory64(false)
+        // A plugin runs on the caller's stack: half a mebibyte leaves a worker
+        // thread's two mebibytes to the caller.
+        .max_wasm_stack(512 << 10);
+    config
+}
+
+/// One thread that moves the engine's epoch on. Ends with the last generation.
+struct Ticker {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ticker {
+    fn start(engine: Engine) -> std::io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let tick = move || {
+            while !stopped.load(Relaxed) {
+                thread::park_timeout(TICK);
+                engine.increment_epoch();
+            }
+        };
+        let thread = thread::Builder::new().name("policy-clock".into()).spawn(tick)?;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.stop.store(true, Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // It can't panic, and if it did there would be nothing left to do.
+            let _ = thread.join();
+        }
+    }
+}

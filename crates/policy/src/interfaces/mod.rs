@@ -1,0 +1,42 @@
+//! What a plugin may ask the host, one file per interface of the contract.
+
+mod clock;
+mod counters;
+mod log;
+mod secrets;
+mod tokens;
+mod types;
+
+use wasmtime::component::{HasSelf, Linker};
+
+pub(crate) use counters::Counters;
+pub(crate) use log::LogBudget;
+#[expect(unreachable_pub, reason = "the generated contract re-exports them")]
+pub use types::{IdentityHandle, RequestHandle, SandboxHandle};
+
+use crate::bindings::tidegate;
+use crate::state::State;
+
+/// The interfaces that a component may import; anything else is refused at load.
+pub(crate) const SERVED: &[&str] = &[
+    "tidegate:policy/types@0.1.0",
+    "tidegate:host/log@0.1.0",
+    "tidegate:host/clock@0.1.0",
+    "tidegate:host/tokens@0.1.0",
+    "tidegate:host/secrets@0.1.0",
+    "tidegate:host/counters@0.1.0",
+];
+
+/// The longest message that is hashed or signed in one call: epochs don't
+/// interrupt the host, so what it does in one call is bounded by its input.
+const MAX_MESSAGE: usize = 1 << 20;
+
+/// Makes every one of [`SERVED`] available.
+pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    tidegate::policy::types::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
+    tidegate::host::log::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
+    tidegate::host::clock::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
+    tidegate::host::tokens::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
+    tidegate::host::secrets::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
+    tidegate::host::counters::add_to_linker::<_, HasSelf<_>>(linker, |state| state)
+}

@@ -1,0 +1,76 @@
+//! `tokens`: cryptography, with keys that the plugin never sees.
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::{Digest as _, Sha256};
+use wasmtime::bail;
+
+use super::{MAX_MESSAGE, secrets};
+use crate::bindings::tidegate::host::tokens::{Claims, Host, Invalid};
+use crate::state::State;
+use crate::tokens::{BadToken, verify};
+
+/// What a plugin may ask for at once.
+const MAX_RANDOM: u32 = 64;
+
+impl Host for State {
+    fn verify_jwt(
+        &mut self,
+        key_set: String,
+        token: String,
+    ) -> wasmtime::Result<Result<Claims, Invalid>> {
+        let Some(keys) = self.around.key_sets.get(&key_set) else {
+            bail!("there is no key set called `{key_set}`");
+        };
+        let now = self.call.now_ms() / 1_000;
+        let verified = verify(keys, &self.around.secrets, &token, now);
+        Ok(verified.map(|json| Claims { json }).map_err(|bad| match bad {
+            BadToken::Malformed => Invalid::Malformed,
+            BadToken::UnknownKey(id) => Invalid::UnknownKey(id),
+            BadToken::BadSignature => Invalid::BadSignature,
+            BadToken::Expired => Invalid::Expired,
+            BadToken::NotYetValid => Invalid::NotYetValid,
+            BadToken::WrongIssuer => Invalid::WrongIssuer,
+            BadToken::WrongAudience => Invalid::WrongAudience,
+            BadToken::ForbiddenAlgorithm => Invalid::ForbiddenAlgorithm,
+        }))
+    }
+
+    fn hmac_sha256(
+        &mut self,
+        secret: String,
+        message: Vec<u8>,
+    ) -> wasmtime::Result<Result<Vec<u8>, String>> {
+        bounded(&message)?;
+        let Some(key) = self.around.secrets.get(&secret) else {
+            return Ok(Err(format!("there is no secret called `{secret}`")));
+        };
+        let mut mac = Hmac::<Sha256>::new_from_slice(key.reveal().as_bytes())?;
+        mac.update(&message);
+        Ok(Ok(mac.finalize().into_bytes().to_vec()))
+    }
+
+    fn sha256(&mut self, message: Vec<u8>) -> wasmtime::Result<Vec<u8>> {
+        bounded(&message)?;
+        Ok(Sha256::digest(&message).to_vec())
+    }
+
+    fn equal(&mut self, a: Vec<u8>, b: Vec<u8>) -> wasmtime::Result<bool> {
+        bounded(&a)?;
+        bounded(&b)?;
+        Ok(secrets::equal(&a, &b))
+    }
+
+    fn random(&mut self, n: u32) -> wasmtime::Result<Vec<u8>> {
+        if n > MAX_RANDOM {
+            bail!("{n} random bytes were asked for; at most {MAX_RANDOM} are given");
+        }
+        Ok((0..n).map(|_| rand::random()).collect())
+    }
+}
+
+fn bounded(message: &[u8]) -> wasmtime::Result<()> {
+    if message.len() > MAX_MESSAGE {
+        bail!("a message of {} bytes; at most {MAX_MESSAGE} are taken", message.len());
+    }
+    Ok(())
+}

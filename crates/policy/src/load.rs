@@ -1,0 +1,180 @@
+//! From a plugin's specification to a plugin that can be asked. Every step that
+//! can fail says what is wrong and what to do.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use wasmtime::Engine;
+
+use crate::bindings::exports::tidegate::policy::plugin::Manifest;
+use crate::cache::Cache;
+use crate::contract::{self, Breach};
+use crate::engine::Runtime;
+use crate::plugin::{Plugin, Recipe};
+use crate::surroundings::Surroundings;
+use crate::{PluginProblem, PluginSource, PluginSpec};
+
+/// Larger components are somebody's mistake.
+const MAX_COMPONENT: u64 = 256 << 20;
+
+/// Loads one plugin: reads, compiles, checks the contract and the configuration,
+/// and makes the first instance.
+pub(crate) fn load(
+    runtime: &Arc<Runtime>,
+    cache: &Cache,
+    around: Arc<Surroundings>,
+    spec: PluginSpec,
+    idle: usize,
+) -> Result<Plugin, PluginProblem> {
+    let name = spec.name.clone();
+    try_load(runtime, cache, around, spec, idle)
+        .map_err(|(what, remedy)| PluginProblem::new(&name, what, remedy))
+}
+
+fn try_load(
+    runtime: &Arc<Runtime>,
+    cache: &Cache,
+    around: Arc<Surroundings>,
+    spec: PluginSpec,
+    idle: usize,
+) -> Result<Plugin, Breach> {
+    check_bounds(&spec)?;
+    let bytes = read(&spec.source)?;
+    let sha256 = hexadecimal(&Sha256::digest(&bytes));
+    check_form(&spec.source, &bytes)?;
+    let component = cache.compile(&runtime.engine, &bytes, &sha256).map_err(|error| {
+        let what = format!("`{}` can't be compiled: {error:#}", spec.source);
+        (what, "build it again, with a current `wit-component`".into())
+    })?;
+    drop(bytes);
+    contract::check(&runtime.engine, &component)?;
+    let component = runtime.linker.instantiate_pre(&component).map_err(|error| {
+        let what = format!("an import has another form than the contract's: {error:#}");
+        (what, "build it against the contract as published".into())
+    })?;
+    let exports = contract::exports(&component)?;
+    let config = serde_json::to_string(&spec.config)
+        .map_err(|error| (format!("its configuration isn't JSON: {error}"), "mend it".into()))?;
+    let recipe = Recipe {
+        runtime: Arc::clone(runtime),
+        component,
+        exports,
+        around,
+        config,
+        memory: spec.memory,
+    };
+    let (manifest, instance) = recipe.first_instance()?;
+    check_manifest(&manifest)?;
+    check_config(&manifest, &spec.config)?;
+    let instance = recipe.configure_first(instance)?;
+    Ok(Plugin::new(recipe, spec, sha256, manifest, instance, idle))
+}
+
+fn check_bounds(spec: &PluginSpec) -> Result<(), Breach> {
+    if spec.memory == 0 || spec.memory > PluginSpec::MAX_MEMORY {
+        return Err((
+            format!("a memory bound of {} bytes can't be granted", spec.memory),
+            format!("choose one between 1 and {}", PluginSpec::MAX_MEMORY),
+        ));
+    }
+    if spec.deadline.is_zero() || spec.deadline.as_secs() > 60 {
+        return Err((
+            format!("a deadline of {:?} can't be kept", spec.deadline),
+            "choose one above 0 and up to 60 seconds".into(),
+        ));
+    }
+    Ok(())
+}
+
+fn read(source: &PluginSource) -> Result<Vec<u8>, Breach> {
+    let path = match source {
+        PluginSource::Builtin { component, .. } => return Ok(component.to_vec()),
+        PluginSource::File(path) => path,
+    };
+    let shown = path.display();
+    let unreadable = |error: std::io::Error| {
+        let what = format!("`{shown}` can't be read: {error}");
+        (what, "check the path in `source` and the file's permissions".to_owned())
+    };
+    let found = std::fs::metadata(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            (format!("there is no file `{shown}`"), "check the path in `source`".into())
+        }
+        _ => unreadable(error),
+    })?;
+    if !found.is_file() || found.len() > MAX_COMPONENT {
+        return Err((
+            format!("`{shown}` isn't a file of at most {} MiB", MAX_COMPONENT >> 20),
+            "name the component itself".into(),
+        ));
+    }
+    std::fs::read(path).map_err(unreadable)
+}
+
+/// Tells apart what people really put there. The versions that follow the magic
+/// number: 1 is a core module, 13 with layer 1 a component.
+fn check_form(source: &PluginSource, bytes: &[u8]) -> Result<(), Breach> {
+    let wrong = |is: &str, remedy: &str| {
+        Err((format!("`{source}` is {is}, not a WASM component"), remedy.to_owned()))
+    };
+    if Engine::detect_precompiled(bytes).is_some() {
+        return wrong("a compiled artefact", "name the component that it was compiled from");
+    }
+    match bytes {
+        [b'\0', b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => Ok(()),
+        [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => {
+            wrong("a core WASM module", "turn it into one with `wasm-tools component new`")
+        }
+        _ => wrong("something else", "name a file that a component was built into"),
+    }
+}
+
+fn check_manifest(manifest: &Manifest) -> Result<(), Breach> {
+    let texts = [&manifest.name, &manifest.version, &manifest.description];
+    if manifest.name.is_empty()
+        || texts.iter().any(|t| t.len() > 1_024 || t.contains(char::is_control))
+    {
+        return Err((
+            "its manifest has no name, or control characters or more than 1024 bytes in a text"
+                .into(),
+            "let `describe` return plain short texts".into(),
+        ));
+    }
+    Ok(())
+}
+
+/// The operator's configuration against the plugin's own schema.
+fn check_config(manifest: &Manifest, config: &Value) -> Result<(), Breach> {
+    let bad_schema = |why: String| {
+        let what = format!("its `config-schema` isn't a JSON Schema: {why}");
+        (what, "mend the schema in the plugin's manifest".to_owned())
+    };
+    let schema: Value =
+        serde_json::from_str(&manifest.config_schema).map_err(|e| bad_schema(e.to_string()))?;
+    let validator = jsonschema::validator_for(&schema).map_err(|e| bad_schema(e.to_string()))?;
+    let wrongs: Vec<_> = validator
+        .iter_errors(config)
+        .take(10)
+        // Masked: a value in there may be a secret that was pasted in the wrong place.
+        .map(|error| at(error.instance_path().as_str(), &error.masked().to_string()))
+        .collect();
+    if wrongs.is_empty() { Ok(()) } else { Err(bad_config(&wrongs)) }
+}
+
+/// One problem of a configuration, with the JSON pointer to its place.
+pub(crate) fn at(pointer: &str, message: &str) -> String {
+    let pointer = if pointer.is_empty() { "/" } else { pointer };
+    format!("`{pointer}`: {message}")
+}
+
+pub(crate) fn bad_config(wrongs: &[String]) -> Breach {
+    (
+        format!("its configuration isn't accepted: {}", wrongs.join("; ")),
+        "change `config` at the places named".into(),
+    )
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

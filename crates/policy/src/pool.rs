@@ -1,0 +1,81 @@
+//! Idle instances of one plugin. Several queues, each with a lock that is held to
+//! push or pop and never while a plugin runs.
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Mutex, PoisonError};
+
+use tidegate_types::TenantId;
+
+use crate::instance::Instance;
+
+/// Whose calls an idle instance may serve: a tenant's, or anybody's.
+pub(crate) type Owner = Option<TenantId>;
+
+/// Idle instances, each for an owner. Bounded: the one that was idle longest in
+/// a full queue is dropped.
+pub(crate) struct Pool {
+    queues: Box<[Mutex<VecDeque<(Owner, Instance)>>]>,
+    /// Of one queue.
+    capacity: usize,
+    hasher: RandomState,
+}
+
+impl Pool {
+    /// Room for about `capacity` instances altogether.
+    pub(crate) fn new(capacity: usize) -> Self {
+        let queues = std::thread::available_parallelism().map_or(4, |n| n.get()).clamp(1, 16);
+        Self {
+            queues: (0..queues).map(|_| Mutex::default()).collect(),
+            capacity: capacity.div_ceil(queues).max(1),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// The instance of `owner` that was used last: its memory is the warmest.
+    pub(crate) fn take(&self, owner: &Owner) -> Option<Instance> {
+        let home = self.home(owner);
+        let found = pop(&self.queues[home], owner);
+        if found.is_some() || owner.is_some() {
+            return found;
+        }
+        // Anybody's may lie where another thread left it.
+        let others = self.queues.iter().enumerate().filter(|(at, _)| *at != home);
+        others.into_iter().find_map(|(_, queue)| pop(queue, owner))
+    }
+
+    /// Keeps `instance` for the next call of `owner`.
+    pub(crate) fn give_back(&self, owner: Owner, instance: Instance) {
+        let queue = &self.queues[self.home(&owner)];
+        let surplus = {
+            let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+            queue.push_back((owner, instance));
+            if queue.len() > self.capacity { queue.pop_front() } else { None }
+        };
+        // Freed out here: that takes longer than a push.
+        drop(surplus);
+    }
+
+    /// Frees every idle instance, for others to have the room.
+    pub(crate) fn clear(&self) {
+        for queue in &self.queues {
+            let freed = std::mem::take(&mut *queue.lock().unwrap_or_else(PoisonError::into_inner));
+            drop(freed);
+        }
+    }
+
+    /// In range: reduced by the number of queues, which isn't 0.
+    fn home(&self, owner: &Owner) -> usize {
+        let hash = match owner {
+            Some(tenant) => self.hasher.hash_one(tenant),
+            None => self.hasher.hash_one(std::thread::current().id()),
+        };
+        (hash % self.queues.len() as u64) as usize
+    }
+}
+
+fn pop(queue: &Mutex<VecDeque<(Owner, Instance)>>, owner: &Owner) -> Option<Instance> {
+    let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+    let at = queue.iter().rposition(|(whose, _)| whose == owner)?;
+    queue.remove(at).map(|(_, instance)| instance)
+}

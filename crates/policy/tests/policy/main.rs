@@ -1,0 +1,9 @@
+//! The plugin host with real plugins: the first-party ones, and one that does
+//! everything wrong.
+
+mod contract;
+mod first_party;
+mod hostile;
+mod reload;
+mod signed;
+mod stage;
