@@ -1,6 +1,5 @@
 //! Which configuration, where the running gateway is, and which sandbox a name means.
 
-use std::env;
 use std::path::{Path, PathBuf};
 
 use tidegate_config::Config;
@@ -92,21 +91,9 @@ impl Place {
         }
         match self.load()? {
             Some((_, config)) => Ok(config.server.state_dir),
-            None => default_state_dir(),
+            None => Ok(crate::demo::default_state_dir()),
         }
     }
-}
-
-/// Where the demonstration without any configuration keeps its state: the
-/// user's state directory (XDG Base Directory Specification).
-pub(super) fn default_state_dir() -> Result<PathBuf, Failure> {
-    let given = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    given("XDG_STATE_HOME")
-        .or_else(|| given("HOME").map(|home| home.join(".local/state")))
-        .map(|state| state.join("tidegate"))
-        .ok_or_else(|| {
-            Failure::wrong("there is no home directory to keep state in", "Name a `--state-dir`")
-        })
 }
 
 pub(super) fn absolute(path: &Path) -> Result<PathBuf, Failure> {

@@ -3,6 +3,7 @@
 use super::failure::Failure;
 use super::find::Place;
 use super::logging;
+use super::text::print;
 use crate::serve::Orders;
 
 #[derive(Debug, clap::Args)]
@@ -19,13 +20,11 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self, place: &Place) -> Result<(), Failure> {
-        let Some((file, config)) = place.load()? else {
-            return Err(Failure::wrong(
-                "there is no tidegate.toml here or in /etc/tidegate",
-                "Let `tidegate init` write one, or name yours with `--config`",
-            ));
-        };
         logging::start(&self.log)?;
+        let orders = match place.load()? {
+            Some((file, config)) => Orders { config, file: Some(file) },
+            None => demonstration(place)?,
+        };
         let runtime =
             tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
                 Failure::new(
@@ -33,7 +32,22 @@ impl Serve {
                     "Look at the limits of this user",
                 )
             })?;
-        let orders = Orders { config, file: Some(file) };
         runtime.block_on(crate::serve::run(orders)).map_err(|why| Failure::unusable(why.0))
     }
+}
+
+/// What runs when there is no configuration.
+fn demonstration(place: &Place) -> Result<Orders, Failure> {
+    let state_dir = place.state_dir.clone().unwrap_or_else(crate::demo::default_state_dir);
+    let demo = crate::demo::prepare(&state_dir).map_err(|error| {
+        Failure::wrong(
+            format!("the demonstration cannot be prepared: {error:#}"),
+            "Let `tidegate init` write a configuration, or name another `--state-dir`",
+        )
+    })?;
+    print(
+        "No tidegate.toml here or in /etc/tidegate: this is a demonstration. Open as two users:\n",
+    )?;
+    demo.addresses.iter().try_for_each(|address| print(&format!("  {address}\n")))?;
+    Ok(Orders { config: demo.config, file: None })
 }

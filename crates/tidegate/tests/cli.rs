@@ -1,0 +1,311 @@
+//! The command line from outside: the built binary in front of a control API
+//! whose gateway is a few lines.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use tidegate_control::{
+    About, Access, AwakeView, Beacon, ControlError, Exposition, Gateway, OpenMetrics, PluginView,
+    Readiness, SandboxView, Token,
+};
+use tidegate_types::{Incarnation, SandboxKey};
+use tokio::net::TcpListener;
+use tokio::process::Command;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// Knows `acme/web`, `beta/web` and `acme/db`, and notes what it was told.
+struct Three {
+    told: Mutex<Vec<String>>,
+    log: PathBuf,
+}
+
+impl Three {
+    fn all(&self) -> Vec<SandboxView> {
+        let view = |tenant: &str, name: &str, state: &str| SandboxView {
+            tenant: tenant.into(),
+            name: name.into(),
+            incarnation: 7,
+            state: state.into(),
+            template: "web".into(),
+            ..SandboxView::default()
+        };
+        let awake = AwakeView { keep_alive: true, ..AwakeView::default() };
+        let db = SandboxView { awake: Some(awake), ..view("acme", "db", "running") };
+        vec![view("acme", "web", "stopped"), view("beta", "web", "stopped"), db]
+    }
+
+    fn note(&self, what: &str, key: &SandboxKey, meant: Option<Incarnation>) -> SandboxView {
+        let meant = meant.map(|it| it.to_string()).unwrap_or_default();
+        self.told.lock().expect("not poisoned").push(format!("{what} {key} {meant}"));
+        let mut all = self.all().into_iter();
+        let found = all.find(|it| it.tenant == key.tenant.as_str() && it.name == key.name.as_str());
+        found.expect("the client looked first")
+    }
+}
+
+#[async_trait]
+impl Gateway for Three {
+    fn about(&self) -> About {
+        unreachable!("no command asks")
+    }
+    fn ready(&self) -> Readiness {
+        Readiness::Ready
+    }
+    async fn sandboxes(&self) -> Result<Vec<SandboxView>, ControlError> {
+        Ok(self.all())
+    }
+    async fn sandbox(&self, key: &SandboxKey) -> Result<SandboxView, ControlError> {
+        Err(ControlError::Unknown(key.clone()))
+    }
+    async fn wake(&self, key: &SandboxKey) -> Result<SandboxView, ControlError> {
+        self.note("wake", key, None);
+        let reason = "`/bin/web` cannot be started".into();
+        Err(ControlError::Start { key: key.clone(), reason })
+    }
+    async fn sleep(
+        &self,
+        key: &SandboxKey,
+        meant: Option<Incarnation>,
+    ) -> Result<SandboxView, ControlError> {
+        Ok(self.note("sleep", key, meant))
+    }
+    async fn stop(
+        &self,
+        key: &SandboxKey,
+        meant: Option<Incarnation>,
+    ) -> Result<SandboxView, ControlError> {
+        Ok(self.note("stop", key, meant))
+    }
+    async fn destroy(
+        &self,
+        key: &SandboxKey,
+        meant: Option<Incarnation>,
+    ) -> Result<(), ControlError> {
+        self.note("destroy", key, meant);
+        Ok(())
+    }
+    async fn log_path(&self, _: &SandboxKey) -> Result<PathBuf, ControlError> {
+        Ok(self.log.clone())
+    }
+    fn plugins(&self) -> Vec<PluginView> {
+        let hooks = vec!["resolve".into()];
+        vec![PluginView { name: "rooms".into(), hooks, calls: 3, ..PluginView::default() }]
+    }
+    fn metrics(&self, _: &mut Exposition) {}
+}
+
+struct TestGateway {
+    state: tempfile::TempDir,
+    gateway: Arc<Three>,
+    _stop: DropGuard,
+}
+
+impl TestGateway {
+    async fn start() -> Self {
+        let state = tempfile::tempdir().expect("a directory");
+        let told = Mutex::default();
+        let gateway = Arc::new(Three { told, log: state.path().join("log") });
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        Beacon::new(address).write(state.path()).expect("written");
+        let token = Token::load_or_create(state.path()).expect("made");
+        let access = Access { token, hosts: Vec::new(), open_metrics: OpenMetrics::No };
+        let stop = CancellationToken::new();
+        // Ends with `stop`, which is cancelled when this is dropped.
+        tokio::spawn(tidegate_control::serve(
+            listener,
+            Arc::clone(&gateway) as _,
+            access,
+            stop.clone(),
+        ));
+        Self { state, gateway, _stop: stop.drop_guard() }
+    }
+
+    async fn says(&self, line: &str) -> Said {
+        tidegate(self.state.path(), &format!("--state-dir {} {line}", self.state.path().display()))
+            .await
+    }
+
+    fn was_told(&self) -> Vec<String> {
+        std::mem::take(&mut self.gateway.told.lock().expect("not poisoned"))
+    }
+}
+
+/// What a command wrote, and how it ended.
+struct Said {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+async fn tidegate(dir: &Path, line: &str) -> Said {
+    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .args(line.split_whitespace())
+        .current_dir(dir)
+        .env_clear()
+        .env("HOME", dir)
+        .stdin(std::process::Stdio::null())
+        .output()
+        .await
+        .expect("it runs");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    Said { code: status.code(), out: text(stdout), err: text(stderr) }
+}
+
+#[tokio::test]
+async fn sandboxes_are_listed_by_the_shortest_name_that_is_theirs_alone() {
+    let gateway = TestGateway::start().await;
+    let said = gateway.says("ps").await;
+    let names: Vec<_> = said.out.lines().filter_map(|line| line.split('\t').next()).collect();
+    assert_eq!(names, ["SANDBOX", "acme/web", "beta/web", "db"], "{}", said.err);
+    assert!(said.out.contains("\tkeep-alive\t"), "{}", said.out);
+
+    let said = gateway.says("ps --json --tenant beta").await;
+    let json: serde_json::Value = serde_json::from_str(&said.out).expect("JSON");
+    assert_eq!(json.as_array().map(Vec::len), Some(1));
+    assert_eq!(json[0]["incarnation"], 7);
+}
+
+#[tokio::test]
+async fn what_is_told_names_the_incarnation_that_was_seen() {
+    let gateway = TestGateway::start().await;
+    let said = gateway.says("stop db beta/web").await;
+    assert_eq!((said.code, said.out.as_str()), (Some(0), "acme/db: running\nbeta/web: stopped\n"));
+    assert_eq!(gateway.was_told(), ["stop acme/db 7", "stop beta/web 7"]);
+    gateway.says("sleep db").await;
+    assert_eq!(gateway.was_told(), ["sleep acme/db 7"]);
+    let said = gateway.says("destroy --yes db").await;
+    assert_eq!((said.code, said.out.as_str()), (Some(0), "acme/db: destroyed\n"));
+    assert_eq!(gateway.was_told(), ["destroy acme/db 7"]);
+}
+
+#[tokio::test]
+async fn a_name_of_two_tenants_is_refused_before_anything_is_done() {
+    let gateway = TestGateway::start().await;
+    let said = gateway.says("stop db web").await;
+    assert_eq!(said.code, Some(2));
+    assert!(said.err.contains("Name one of `acme/web`, `beta/web`"), "{}", said.err);
+    assert!(gateway.was_told().is_empty());
+}
+
+#[tokio::test]
+async fn nothing_is_destroyed_unless_somebody_said_yes() {
+    let gateway = TestGateway::start().await;
+    let said = gateway.says("destroy db").await;
+    assert_eq!(said.code, Some(2));
+    assert!(said.err.contains("Add `--yes`"), "{}", said.err);
+    assert!(gateway.was_told().is_empty());
+}
+
+#[tokio::test]
+async fn a_start_that_failed_says_why_and_where_to_look() {
+    let gateway = TestGateway::start().await;
+    let said = gateway.says("wake db").await;
+    assert_eq!(said.code, Some(1));
+    assert_eq!(
+        said.err,
+        "error: sandbox `acme/db` did not start: `/bin/web` cannot be started\n\
+         Read what it wrote with `tidegate logs`\n"
+    );
+}
+
+#[tokio::test]
+async fn a_log_goes_through_a_pipe_byte_for_byte() {
+    let gateway = TestGateway::start().await;
+    fs::write(&gateway.gateway.log, "one\n\x1b[1mtwo\n").expect("written");
+    assert_eq!(gateway.says("logs db").await.out, "one\n\x1b[1mtwo\n");
+    assert_eq!(gateway.says("logs -n 1 acme/db").await.out, "\x1b[1mtwo\n");
+}
+
+#[tokio::test]
+async fn plugins_are_listed() {
+    let gateway = TestGateway::start().await;
+    let said = gateway.says("plugins").await;
+    assert!(said.out.contains("\nrooms\t-\t-\tresolve\t-\t3\t-\t-\n"), "{}{}", said.out, said.err);
+}
+
+#[tokio::test]
+async fn the_gateway_is_found_through_the_configuration_or_named_outright() {
+    let gateway = TestGateway::start().await;
+    let dir = gateway.state.path();
+    fs::write(dir.join("tidegate.toml"), "[server]\nstate-dir = \".\"\n").expect("written");
+    assert_eq!(tidegate(dir, "ps").await.code, Some(0));
+    let url = Beacon::read(dir).expect("read").url;
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    let token = dir.join(Token::FILE);
+    let line = format!("ps --control {url} --token-file {}", token.display());
+    assert_eq!(tidegate(elsewhere.path(), &line).await.code, Some(0));
+    let said = tidegate(elsewhere.path(), &format!("ps --control {url}")).await;
+    assert!(said.err.contains("Add `--token-file`"), "{}", said.err);
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_not_there_is_said_to_be_missing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let said = tidegate(dir.path(), "--state-dir . ps").await;
+    assert_eq!(said.code, Some(1));
+    assert!(said.err.contains("Start one with `tidegate serve`"), "{}", said.err);
+
+    // Bound, so that it is nobody else's, but not listening.
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+    let address = socket.local_addr().expect("bound");
+    Beacon::new(address).write(dir.path()).expect("written");
+    Token::load_or_create(dir.path()).expect("made");
+    let said = tidegate(dir.path(), "--state-dir . ps").await;
+    assert_eq!(said.code, Some(1));
+    assert!(said.err.contains(&format!("no gateway answers at http://{address}")), "{}", said.err);
+}
+
+#[tokio::test]
+async fn a_wrong_token_is_said_to_be_wrong() {
+    let gateway = TestGateway::start().await;
+    let other = tempfile::tempdir().expect("a directory");
+    Token::load_or_create(other.path()).expect("made");
+    let wrong = other.path().join(Token::FILE);
+    let said = gateway.says(&format!("ps --token-file {}", wrong.display())).await;
+    assert_eq!(said.code, Some(1));
+    assert!(said.err.contains("no valid token"), "{}", said.err);
+}
+
+#[tokio::test]
+async fn a_wrong_configuration_is_said_in_full_and_exits_with_2() {
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::write(dir.path().join("tidegate.toml"), "[server]\nlisen = 1\ndrain = 2\n")
+        .expect("written");
+    for command in ["check", "serve", "ps"] {
+        let said = tidegate(dir.path(), command).await;
+        assert_eq!(said.code, Some(2), "{command}: {}", said.err);
+        assert!(said.err.contains("tidegate.toml:2:1: server.lisen"), "{}", said.err);
+        assert!(said.err.contains("tidegate.toml:3:9: server.drain"), "{}", said.err);
+    }
+    let said = tidegate(dir.path(), "check --config none.toml").await;
+    assert_eq!(said.code, Some(2));
+    assert!(said.err.contains("none.toml: this file can't be read"), "{}", said.err);
+}
+
+#[tokio::test]
+async fn a_configuration_is_written_once_and_never_over_another() {
+    let dir = tempfile::tempdir().expect("a directory");
+    assert_eq!(tidegate(dir.path(), "init").await.code, Some(0));
+    let written = fs::read(dir.path().join("tidegate.toml")).expect("there");
+    let said = tidegate(dir.path(), "init").await;
+    assert_eq!(said.code, Some(2));
+    assert!(said.err.contains("is there already"), "{}", said.err);
+    assert_eq!(fs::read(dir.path().join("tidegate.toml")).expect("there"), written);
+}
+
+#[tokio::test]
+async fn what_can_be_said_without_a_gateway_is_said() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let version = format!("tidegate {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(tidegate(dir.path(), "version").await.out, version);
+    assert!(tidegate(dir.path(), "completions bash").await.out.contains("_tidegate"));
+    assert!(tidegate(dir.path(), "check --explain").await.out.contains("`[templates.NAME]`"));
+    assert!(tidegate(dir.path(), "ps --help").await.out.contains("Examples:"));
+    assert_eq!(tidegate(dir.path(), "pss").await.code, Some(2));
+    assert_eq!(tidegate(dir.path(), "serve --log =x=").await.code, Some(2));
+}
