@@ -42,18 +42,25 @@ pub(crate) struct Up {
     /// Build with the dev profile: sooner there, slower to run.
     #[arg(long)]
     dev: bool,
+    /// Start this binary instead of building one.
+    #[arg(long, value_name = "FILE", hide = true)]
+    binary: Option<PathBuf>,
 }
 
 impl Up {
     pub(crate) fn run(self) -> Result<()> {
         let repo = Repo::find()?;
         say::line(format_args!("tidegate with {}", self.app.name()));
-        setup::for_building()?;
+        if self.binary.is_none() {
+            setup::for_building()?;
+        }
         if self.app == App::Openclaw {
             setup::for_openclaw(&repo)?;
         }
-        let profile = if self.dev { Profile::Dev } else { Profile::Release };
-        let binary = cargo::build_gateway(&repo, profile)?;
+        let binary = match &self.binary {
+            Some(binary) => std::path::absolute(binary)?,
+            None => cargo::build_gateway(&repo, self.profile())?,
+        };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(self.serve(&repo, &binary))
     }
@@ -105,6 +112,10 @@ impl Up {
             () = ends.wait() => say::line("ended at once: sandboxes may still run"),
         }
         outcome
+    }
+
+    fn profile(&self) -> Profile {
+        if self.dev { Profile::Dev } else { Profile::Release }
     }
 
     fn state_dir(&self, repo: &Repo) -> Result<PathBuf> {

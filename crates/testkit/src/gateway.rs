@@ -5,11 +5,12 @@
 //! is what they return. When a test fails, the gateway's log is shown and its
 //! state directory kept.
 
-mod binary;
-mod cleanup;
-mod client;
+pub(crate) mod binary;
+pub(crate) mod cleanup;
+pub(crate) mod client;
 mod control;
 mod ports;
+mod search;
 mod setup;
 
 pub use client::{Answer, Ask, SignIn};

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod browser;
+pub mod demo;
 pub mod gateway;
 pub mod http;
 pub mod http_raw;

@@ -10,24 +10,25 @@ use crate::openclaw::repository;
 const VARIABLE: &str = "TIDEGATE_TEST_BINARY";
 
 /// The binary under test, built once per test process unless one is named.
-pub(super) fn path() -> &'static PathBuf {
+pub(crate) fn path() -> &'static PathBuf {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| match std::env::var_os(VARIABLE) {
         Some(named) => PathBuf::from(named),
-        None => build(),
+        None => build("tidegate"),
     })
 }
 
-fn build() -> PathBuf {
+/// Builds a package's program with the tests' profile; says where it is.
+pub(crate) fn build(package: &str) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
         .current_dir(repository())
-        .args(["build", "--quiet", "--package", "tidegate"])
+        .args(["build", "--quiet", "--package", package])
         .status()
         .expect("cargo can be called");
-    assert!(status.success(), "the gateway doesn't build");
+    assert!(status.success(), "{package} doesn't build");
     // A test's own program lies in TARGET/PROFILE/deps.
     let test = std::env::current_exe().expect("a test knows its program");
     let profile = test.ancestors().nth(2).expect("it lies in a target directory");
-    profile.join("tidegate")
+    profile.join(package)
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 /// Sends a signal by name. Best effort: the process may be gone.
-pub(super) fn signal(pid: Option<u32>, name: &str) {
+pub(crate) fn signal(pid: Option<u32>, name: &str) {
     let Some(pid) = pid else { return };
     let _ = Command::new("kill")
         .arg(format!("-{name}"))
@@ -31,13 +31,14 @@ pub(super) fn destroy_all(control: SocketAddr, state_dir: &Path) {
     let token = token.trim();
     let Some(listing) = call(control, "GET", "/v1/sandboxes", token) else { return };
     let Ok(listing) = serde_json::from_str::<Value>(&listing) else { return };
-    let sandboxes = listing.as_array().or_else(|| listing["sandboxes"].as_array());
-    for sandbox in sandboxes.into_iter().flatten() {
-        let (Some(tenant), Some(name)) = (sandbox["tenant"].as_str(), sandbox["name"].as_str())
+    for sandbox in listing["sandboxes"].as_array().into_iter().flatten() {
+        let words = [&sandbox["tenant"], &sandbox["name"]].map(Value::as_str);
+        let ([Some(tenant), Some(name)], Some(life)) = (words, sandbox["incarnation"].as_u64())
         else {
             continue;
         };
-        call(control, "DELETE", &format!("/v1/sandboxes/{tenant}/{name}"), token);
+        let path = format!("/v1/sandboxes/{tenant}/{name}?incarnation={life}");
+        call(control, "DELETE", &path, token);
     }
 }
 
@@ -49,6 +50,12 @@ pub(super) fn kill_left(marker: &str, state_dir: &Path) {
     for pid in left {
         signal(Some(pid), "KILL");
     }
+}
+
+/// Processes whose command line names `state_dir`: gateways and keepers.
+pub(crate) fn processes_of(state_dir: &Path) -> Vec<u32> {
+    let state_dir = state_dir.to_string_lossy();
+    matching(|pid| reads(pid, "cmdline", &state_dir))
 }
 
 fn matching(wanted: impl Fn(u32) -> bool) -> Vec<u32> {

@@ -1,5 +1,7 @@
 //! A user's side of the gateway: requests and WebSockets, one connection each.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
@@ -159,17 +161,8 @@ impl Gateway {
     /// # Errors
     /// When there was no connection or no answer.
     pub async fn try_ask(&self, ask: Ask<'_>) -> anyhow::Result<Answer> {
-        let stream = TcpStream::connect(self.address()).await?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        // Ends with the connection, which ends with `sender`.
-        let driving = tokio::spawn(connection);
         let request = ask.head(self).body(Full::<Bytes>::default())?;
-        let response = sender.send_request(request).await?;
-        let (head, body) = response.into_parts();
-        let body = body.collect().await?.to_bytes();
-        driving.abort();
-        Ok(Answer { status: head.status, headers: head.headers, body })
+        exchange(self.address(), request).await
     }
 
     /// Opens a WebSocket.
@@ -207,4 +200,20 @@ impl Gateway {
         let _ = stream.read_to_end(&mut answer).await;
         String::from_utf8_lossy(&answer).into_owned()
     }
+}
+
+/// One request, one answer, one connection.
+pub(crate) async fn exchange(
+    address: SocketAddr,
+    request: Request<Full<Bytes>>,
+) -> anyhow::Result<Answer> {
+    let stream = TcpStream::connect(address).await?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    // Ends with the connection, which ends with `sender`.
+    let driving = tokio::spawn(connection);
+    let (head, body) = sender.send_request(request).await?.into_parts();
+    let body = body.collect().await?.to_bytes();
+    driving.abort();
+    Ok(Answer { status: head.status, headers: head.headers, body })
 }

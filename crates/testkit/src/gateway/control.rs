@@ -2,12 +2,11 @@
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
-use http_body_util::{BodyExt as _, Full};
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
 use serde_json::Value;
-use tokio::net::TcpStream;
 
 use super::Gateway;
+use super::client::exchange;
 
 /// A sandbox, as the control API shows it.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,8 +47,7 @@ impl Gateway {
         let (status, body) = self.control(Method::GET, "/v1/sandboxes").await;
         assert_eq!(status, StatusCode::OK, "{body}");
         let listing: Value = serde_json::from_str(&body).expect("the listing is JSON");
-        let sandboxes = listing.as_array().or_else(|| listing["sandboxes"].as_array());
-        sandboxes.expect("a list").iter().cloned().map(Sandbox).collect()
+        listing["sandboxes"].as_array().expect("a list").iter().cloned().map(Sandbox).collect()
     }
 
     /// A user's sandbox.
@@ -77,7 +75,8 @@ impl Gateway {
     /// # Panics
     /// When it is refused.
     pub async fn destroy(&self, user: &str) {
-        let path = format!("/v1/sandboxes/demo/user-{user}");
+        let incarnation = self.sandbox(user).await.incarnation();
+        let path = format!("/v1/sandboxes/demo/user-{user}?incarnation={incarnation}");
         let (status, body) = self.control(Method::DELETE, &path).await;
         assert!(status.is_success(), "{status} {body}");
     }
@@ -96,6 +95,17 @@ impl Gateway {
         if tokio::time::timeout(super::PATIENCE, wait).await.is_err() {
             panic!("{user}'s sandbox is {:?}, not {state}", self.sandbox(user).await);
         }
+    }
+
+    /// What the application in a user's sandbox has written to its output.
+    ///
+    /// # Panics
+    /// When there is no such sandbox.
+    pub async fn output(&self, user: &str) -> String {
+        let path = format!("/v1/sandboxes/demo/user-{user}/logs");
+        let (status, body) = self.control(Method::GET, &path).await;
+        assert_eq!(status, StatusCode::OK, "{body}");
+        body
     }
 
     /// Calls the control API.
@@ -120,21 +130,13 @@ impl Gateway {
         path: &str,
         token: &str,
     ) -> anyhow::Result<(StatusCode, String)> {
-        let stream = TcpStream::connect(self.control).await?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        // Ends with the connection, which ends with `sender`.
-        let driving = tokio::spawn(connection);
         let request = Request::builder()
             .method(method)
             .uri(path)
             .header(header::HOST, self.control.to_string())
             .header(header::AUTHORIZATION, format!("Bearer {token}"))
             .body(Full::<Bytes>::default())?;
-        let response = sender.send_request(request).await?;
-        let status = response.status();
-        let body = response.into_body().collect().await?.to_bytes();
-        driving.abort();
-        Ok((status, String::from_utf8_lossy(&body).into_owned()))
+        let answer = exchange(self.control, request).await?;
+        Ok((answer.status, answer.text()))
     }
 }

@@ -15,6 +15,8 @@ pub struct Setup {
     text: Text,
     /// Files beside the users' tokens, with what is in them.
     secrets: Vec<(String, String)>,
+    /// Files of the host that appear in the sandboxes.
+    binds: Vec<(PathBuf, String)>,
     replaced: Vec<(String, String)>,
     added: String,
 }
@@ -64,7 +66,14 @@ impl Setup {
 
     fn of(text: Text) -> Self {
         let users = vec!["alice".to_owned(), "bob".to_owned()];
-        Self { users, text, secrets: Vec::new(), replaced: Vec::new(), added: String::new() }
+        Self {
+            users,
+            text,
+            secrets: Vec::new(),
+            binds: Vec::new(),
+            replaced: Vec::new(),
+            added: String::new(),
+        }
     }
 
     /// Sets a key of the demo application's template; `value` is TOML.
@@ -76,6 +85,13 @@ impl Setup {
         let Text::Hello(template) = &mut self.text else { panic!("use `replacing`") };
         template.retain(|(known, _)| known != key);
         template.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Lets a file of the host appear in the demo application's sandboxes, read-only.
+    #[must_use]
+    pub fn binding(mut self, source: &Path, target: &str) -> Self {
+        self.binds.push((source.to_owned(), target.to_owned()));
         self
     }
 
@@ -174,14 +190,16 @@ impl Setup {
         }
         text = text.replace("HOLDERS", &holders);
         text.push_str("[templates.hello]\n");
-        let binary = binary::path().display().to_string();
-        let bind = format!("[{{ source = {binary:?}, target = \"/opt/tidegate\" }}]");
         for (key, value) in template {
             let _ = writeln!(text, "{key} = {value}");
         }
-        if !template.iter().any(|(key, _)| key == "binds") {
-            let _ = writeln!(text, "binds = {bind}");
+        text.push_str("binds = [\n");
+        let binary = (binary::path().clone(), "/opt/tidegate".to_owned());
+        for (source, target) in self.binds.iter().chain([&binary]) {
+            let source = source.display().to_string();
+            let _ = writeln!(text, "  {{ source = {source:?}, target = {target:?} }},");
         }
+        text.push_str("]\n");
         text.push_str("\n[templates.hello.env]\nMARKER\n");
         text
     }
