@@ -325,9 +325,9 @@ headers = { "x y" = "1", content-length = "1", x-line = "a\nb" }
             tidegate.toml:8:1: plugin[1]: another plugin is called `a` already. Give each a name of its own
             tidegate.toml:15:15: templates.web.sleep-after: this sandbox never sleeps: `keep-alive` is true. Remove one of the two
             tidegate.toml:16:43: templates.web.binds[1]: another bind has the target /a already. Give each a target of its own
-            tidegate.toml:17:12: templates.Web: `Web` is not a template name: 1 to 63 characters of a-z, 0-9 and -. Rename it; plugins name it, too
+            tidegate.toml:17:12: templates.Web: a template can't be called `Web`. Use 1 to 63 characters of a-z, 0-9 and -
             tidegate.toml:20:15: templates.Web.sleep-after: 10ms is too short: it would sleep between two requests. Use 1s or more
-            tidegate.toml:21:12: upstreams.bad_name: `bad_name` is not a upstream name: 1 to 63 characters of a-z, 0-9 and -. It becomes part of a host name
+            tidegate.toml:21:12: upstreams.bad_name: an upstream can't be called `bad_name`. Use 1 to 63 characters of a-z, 0-9 and -: it becomes part of a host name
             tidegate.toml:22:7: upstreams.bad_name.url: expected an http or https URL without query and credentials, found "ftp://x". Write it like `"https://api.example.org/v1"`
             tidegate.toml:24:7: upstreams.keyed.url: this URL carries credentials, or is none. Put them into `headers`, like `authorization = "Bearer secret:NAME"`
             tidegate.toml:25:21: upstreams.keyed.headers.x y: this is not the name of a header field. Use letters, digits and -

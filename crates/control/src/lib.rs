@@ -8,6 +8,7 @@
 //! | [`error`] | why something was not done, and the RFC 9457 answer to each |
 //! | [`access`] | the token, and which requests are answered at all |
 //! | [`beacon`] | how a client on the same machine finds the API |
+//! | `server` | its listener: connections are bounded in number and patience |
 //! | `routes/` | the API itself |
 //! | [`metrics`] | the table of metrics and their Prometheus text |
 //!
@@ -20,6 +21,7 @@ pub mod error;
 pub mod gateway;
 pub mod metrics;
 mod routes;
+mod server;
 pub mod view;
 
 pub use access::{Access, OpenMetrics, Token};
@@ -27,30 +29,5 @@ pub use beacon::Beacon;
 pub use error::{ControlError, Problem};
 pub use gateway::{Gateway, Readiness};
 pub use metrics::Exposition;
+pub use server::serve;
 pub use view::{About, AwakeView, PluginView, SandboxView};
-
-use std::io;
-use std::sync::Arc;
-
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
-
-/// Serves the control API until `stop` is cancelled and open requests have
-/// ended; log streams end at once.
-///
-/// # Errors
-/// When the listener itself fails; failed connections are nobody's error.
-///
-/// # Cancel safety
-/// Dropping it ends the listener and all open requests.
-pub async fn serve(
-    listener: TcpListener,
-    gateway: Arc<dyn Gateway>,
-    access: Access,
-    stop: CancellationToken,
-) -> io::Result<()> {
-    let api = routes::Api { gateway, access: Arc::new(access), stop: stop.clone() };
-    axum::serve(listener, routes::router(api))
-        .with_graceful_shutdown(async move { stop.cancelled().await })
-        .await
-}

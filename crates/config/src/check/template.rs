@@ -17,8 +17,9 @@ pub(super) fn template(entry: &Entry<'_>, cx: &mut Context<'_>) -> Option<Templa
     let fields = &entry.fields;
     let name = TemplateName::new(&entry.name);
     if let Err(error) = &name {
-        let (key, what) = (&fields.at.path, error.to_string());
-        cx.report(&entry.name_span, key, what, "Rename it; plugins name it, too".into());
+        let what = format!("a template can't be called `{}`", error.value);
+        let advice = format!("Use {}", error.expected);
+        cx.report(&entry.name_span, &fields.at.path, what, advice);
     }
     let driver = fields.read("driver", cx, read::choice);
     let root = fields.read("root", cx, root);

@@ -12,8 +12,9 @@ pub(super) fn upstream(entry: &Entry<'_>, cx: &mut Context<'_>) -> Option<Upstre
     let fields = &entry.fields;
     let name = UpstreamName::new(&entry.name);
     if let Err(error) = &name {
-        let (key, what) = (&fields.at.path, error.to_string());
-        cx.report(&entry.name_span, key, what, "It becomes part of a host name".into());
+        let what = format!("an upstream can't be called `{}`", error.value);
+        let advice = format!("Use {}: it becomes part of a host name", error.expected);
+        cx.report(&entry.name_span, &fields.at.path, what, advice);
     }
     let url = fields.read("url", cx, read::url);
     let headers = fields.read("headers", cx, headers);
