@@ -10,7 +10,11 @@ use std::time::{Duration, Instant};
 
 use wasmtime::UpdateDeadline;
 
-use crate::engine::TICK;
+use crate::clock::TICK;
+
+/// The longest deadline that may be given. The engine's clock rests only when
+/// nothing asked for it in a longer time than this.
+pub(crate) const MAX_DEADLINE: Duration = Duration::from_secs(60);
 
 /// What a call may take on the wall for each unit of its deadline.
 const PATIENCE: u32 = 8;

@@ -2,14 +2,12 @@
 //! within its own corner.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::PluginSpec;
+use crate::clock::{Clock, REST_AFTER, Ticker};
 use crate::interfaces;
 use crate::state::State;
 
@@ -17,14 +15,12 @@ use crate::state::State;
 pub(crate) const MAX_INSTANCES: u32 = 1_000;
 /// Core instances of a component: its module, an adapter's, a few shims.
 const CORE_INSTANCES: u32 = 16;
-/// How often a running plugin can notice that its time is up.
-pub(crate) const TICK: Duration = Duration::from_millis(1);
 
 /// The engine, what it links plugins to, and its clock.
 pub(crate) struct Runtime {
     pub(crate) engine: Engine,
     pub(crate) linker: Linker<State>,
-    _ticker: Ticker,
+    ticker: Ticker,
 }
 
 impl Runtime {
@@ -32,8 +28,13 @@ impl Runtime {
         let engine = Engine::new(&config())?;
         let mut linker = Linker::new(&engine);
         interfaces::link(&mut linker)?;
-        let _ticker = Ticker::start(engine.clone())?;
-        Ok(Self { engine, linker, _ticker })
+        let ticker = Ticker::start(engine.clone(), REST_AFTER)?;
+        Ok(Self { engine, linker, ticker })
+    }
+
+    /// What an instance tells that it runs.
+    pub(crate) fn clock(&self) -> Arc<Clock> {
+        self.ticker.clock()
     }
 }
 
@@ -65,36 +66,4 @@ fn config() -> Config {
         // thread's two mebibytes to the caller.
         .max_wasm_stack(512 << 10);
     config
-}
-
-/// One thread that moves the engine's epoch on. Ends with the last generation.
-struct Ticker {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Ticker {
-    fn start(engine: Engine) -> std::io::Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let tick = move || {
-            while !stopped.load(Relaxed) {
-                thread::park_timeout(TICK);
-                engine.increment_epoch();
-            }
-        };
-        let thread = thread::Builder::new().name("policy-clock".into()).spawn(tick)?;
-        Ok(Self { stop, thread: Some(thread) })
-    }
-}
-
-impl Drop for Ticker {
-    fn drop(&mut self) {
-        self.stop.store(true, Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
-            // It can't panic, and if it did there would be nothing left to do.
-            let _ = thread.join();
-        }
-    }
 }

@@ -39,10 +39,13 @@ impl Instance {
         memory: u64,
         call: Call,
     ) -> wasmtime::Result<Self> {
-        let mut store = Store::new(&runtime.engine, State::new(Arc::clone(around), memory));
+        let mut store =
+            Store::new(&runtime.engine, State::new(Arc::clone(around), runtime.clock(), memory));
         store.limiter(|state| &mut state.bounds);
         store.epoch_deadline_callback(|mut at: StoreContextMut<'_, State>| {
-            Ok(at.data_mut().call.deadline.interrupted())
+            let state = at.data_mut();
+            state.clock.wanted();
+            Ok(state.call.deadline.interrupted())
         });
         begin(&mut store, call);
         let instance = component.instantiate(&mut store)?;
@@ -74,7 +77,9 @@ impl Instance {
 
 fn begin(store: &mut Store<State>, call: Call) {
     let ticks = call.deadline.first_ticks();
-    store.data_mut().call = call;
+    let state = store.data_mut();
+    state.call = call;
+    state.clock.wanted();
     store.set_epoch_deadline(ticks);
     store.set_hostcall_fuel(MAX_COPIED);
 }

@@ -10,6 +10,7 @@ use wasmtime::Engine;
 use crate::bindings::exports::tidegate::policy::plugin::Manifest;
 use crate::cache::Cache;
 use crate::contract::{self, Breach};
+use crate::deadline::MAX_DEADLINE;
 use crate::engine::Runtime;
 use crate::plugin::{Plugin, Recipe};
 use crate::surroundings::Surroundings;
@@ -78,7 +79,7 @@ fn check_bounds(spec: &PluginSpec) -> Result<(), Breach> {
             format!("choose one between 1 and {}", PluginSpec::MAX_MEMORY),
         ));
     }
-    if spec.deadline.is_zero() || spec.deadline.as_secs() > 60 {
+    if spec.deadline.is_zero() || spec.deadline > MAX_DEADLINE {
         return Err((
             format!("a deadline of {:?} can't be kept", spec.deadline),
             "choose one above 0 and up to 60 seconds".into(),

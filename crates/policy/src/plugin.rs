@@ -9,6 +9,7 @@ use wasmtime::{PoolConcurrencyLimitError, Trap};
 
 use crate::bindings::exports::tidegate::policy::plugin::{ConfigError, Manifest};
 use crate::contract::Breach;
+use crate::deadline::MAX_DEADLINE;
 use crate::engine::Runtime;
 use crate::instance::{Exports, Instance};
 use crate::load::{at, bad_config};
@@ -136,7 +137,7 @@ impl Plugin {
     }
 
     fn fresh(&self) -> Result<Instance, NoInstance> {
-        let limit = self.spec.deadline * SET_UP;
+        let limit = (self.spec.deadline * SET_UP).min(MAX_DEADLINE);
         let full = |error: &wasmtime::Error| error.is::<PoolConcurrencyLimitError>();
         let mut instance = self
             .recipe
@@ -171,11 +172,10 @@ impl Plugin {
     pub(crate) fn status(&self, generation: u64) -> PluginStatus {
         let hooks = Hook::ALL.iter().copied().filter(|hook| self.serves(*hook)).map(|hook| {
             let meter = self.around().lasting.meter(hook);
-            let failures = FailureReason::ALL.iter().map(|r| (*r, meter.failed(*r).get()));
             HookStatus {
                 hook,
                 calls: meter.calls.get(),
-                failures: failures.filter(|(_, count)| *count > 0).collect(),
+                failures: meter.failures(),
                 durations: meter.durations.snapshot(),
             }
         });

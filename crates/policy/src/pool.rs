@@ -12,10 +12,13 @@ use crate::instance::Instance;
 /// Whose calls an idle instance may serve: a tenant's, or anybody's.
 pub(crate) type Owner = Option<TenantId>;
 
+/// One queue: the instance used last stands at the back.
+type Queue = Mutex<VecDeque<(Owner, Instance)>>;
+
 /// Idle instances, each for an owner. Bounded: the one that was idle longest in
 /// a full queue is dropped.
 pub(crate) struct Pool {
-    queues: Box<[Mutex<VecDeque<(Owner, Instance)>>]>,
+    queues: Box<[Queue]>,
     /// Of one queue.
     capacity: usize,
     hasher: RandomState,
@@ -35,18 +38,15 @@ impl Pool {
     /// The instance of `owner` that was used last: its memory is the warmest.
     pub(crate) fn take(&self, owner: &Owner) -> Option<Instance> {
         let home = self.home(owner);
-        let found = pop(&self.queues[home], owner);
-        if found.is_some() || owner.is_some() {
-            return found;
-        }
-        // Anybody's may lie where another thread left it.
-        let others = self.queues.iter().enumerate().filter(|(at, _)| *at != home);
-        others.into_iter().find_map(|(_, queue)| pop(queue, owner))
+        // Those that belong to anybody may also lie where another thread left them.
+        let reach = if owner.is_some() { 1 } else { self.queues.len() };
+        let queues = self.queues.iter().cycle().skip(home).take(reach);
+        queues.into_iter().find_map(|queue| pop(queue, owner))
     }
 
     /// Keeps `instance` for the next call of `owner`.
     pub(crate) fn give_back(&self, owner: Owner, instance: Instance) {
-        let queue = &self.queues[self.home(&owner)];
+        let Some(queue) = self.queues.get(self.home(&owner)) else { return };
         let surplus = {
             let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
             queue.push_back((owner, instance));
@@ -64,7 +64,7 @@ impl Pool {
         }
     }
 
-    /// In range: reduced by the number of queues, which isn't 0.
+    /// Which queue an owner's instances lie in; anybody's, the calling thread's.
     fn home(&self, owner: &Owner) -> usize {
         let hash = match owner {
             Some(tenant) => self.hasher.hash_one(tenant),
@@ -74,7 +74,7 @@ impl Pool {
     }
 }
 
-fn pop(queue: &Mutex<VecDeque<(Owner, Instance)>>, owner: &Owner) -> Option<Instance> {
+fn pop(queue: &Queue, owner: &Owner) -> Option<Instance> {
     let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
     let at = queue.iter().rposition(|(whose, _)| whose == owner)?;
     queue.remove(at).map(|(_, instance)| instance)

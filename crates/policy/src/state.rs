@@ -7,21 +7,23 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tidegate_types::{DecisionId, Identity, RequestFacts};
 use wasmtime::ResourceLimiter;
 
+use crate::clock::Clock;
 use crate::deadline::Deadline;
 use crate::surroundings::Surroundings;
 
 /// The data of one instance's store.
 pub(crate) struct State {
     pub(crate) around: Arc<Surroundings>,
+    pub(crate) clock: Arc<Clock>,
     pub(crate) bounds: Bounds,
     pub(crate) call: Call,
 }
 
 impl State {
-    pub(crate) fn new(around: Arc<Surroundings>, memory: u64) -> Self {
+    pub(crate) fn new(around: Arc<Surroundings>, clock: Arc<Clock>, memory: u64) -> Self {
         let memory = usize::try_from(memory).unwrap_or(usize::MAX);
         let bounds = Bounds { memory, used: 0, refused: false };
-        Self { around, bounds, call: Call::idle() }
+        Self { around, clock, bounds, call: Call::idle() }
     }
 }
 

@@ -24,13 +24,16 @@ pub(crate) struct Surroundings {
 pub(crate) struct Lasting {
     pub(crate) counters: Counters,
     pub(crate) log: LogBudget,
-    meters: [HookMeter; Hook::ALL.len()],
+    authenticate: HookMeter,
+    resolve: HookMeter,
 }
 
 impl Lasting {
     pub(crate) fn meter(&self, hook: Hook) -> &HookMeter {
-        // In range: `Hook`'s discriminants count its variants.
-        &self.meters[hook as usize]
+        match hook {
+            Hook::Authenticate => &self.authenticate,
+            Hook::Resolve => &self.resolve,
+        }
     }
 }
 
@@ -49,8 +52,16 @@ pub(crate) struct HookMeter {
 }
 
 impl HookMeter {
-    pub(crate) fn failed(&self, reason: FailureReason) -> &Counter {
-        // In range: `FailureReason`'s discriminants count its variants.
-        &self.failures[reason as usize]
+    pub(crate) fn count_failure(&self, reason: FailureReason) {
+        // Always there: `FailureReason`'s discriminants count its variants.
+        if let Some(counter) = self.failures.get(reason as usize) {
+            counter.add(1);
+        }
+    }
+
+    /// The reasons that occurred, and how often.
+    pub(crate) fn failures(&self) -> Vec<(FailureReason, u64)> {
+        let counts = FailureReason::ALL.iter().copied().zip(self.failures.iter().map(Counter::get));
+        counts.filter(|(_, count)| *count > 0).collect()
     }
 }

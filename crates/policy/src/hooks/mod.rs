@@ -127,7 +127,7 @@ fn failed<Q: Question>(
     reason: FailureReason,
     detail: String,
 ) -> PolicyFailure {
-    plugin.around().lasting.meter(Q::HOOK).failed(reason).add(1);
+    plugin.around().lasting.meter(Q::HOOK).count_failure(reason);
     tracing::error!(
         plugin = plugin.spec().name.as_str(),
         hook = Q::HOOK.as_str(),

@@ -266,6 +266,13 @@ fn a_key_set_with_something_wrong_in_it_is_not_accepted() {
 }
 
 #[test]
+fn a_key_set_that_does_not_exist_is_told_at_load() {
+    let spec = builtin("jwt", json!({ "key-set": "mian", "tenant": "demo" }));
+    let told = crate::stage::problem(spec);
+    assert!(told.contains("there is no key set called `mian`"), "{told}");
+}
+
+#[test]
 fn a_shared_secret_that_can_be_guessed_is_refused() {
     let key_sets = [("weak".into(), KeySet::from_shared_secret("ALICE_TOKEN"))];
     let config = HostConfig { key_sets: key_sets.into(), ..config() };
