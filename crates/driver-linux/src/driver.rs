@@ -1,39 +1,85 @@
-//! The driver.
+//! The driver: one method per verb of the trait, each in a file of its own.
+
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tidegate_sandbox::driver::*;
+use tidegate_keeper::protocol::LOG_FILE;
+use tidegate_sandbox::Driver;
+use tidegate_sandbox::driver::{
+    Capabilities, Complaint, Dialled, DriverError, Exit, Files, Found, SandboxId, Spec, Stats,
+};
 use tidegate_types::{SandboxKey, Secret, Template};
 use tokio::net::TcpListener;
 
-use crate::{Config, OpenError, Probe};
+use crate::cgroup::{Cgroups, Role};
+use crate::sandbox::{Running, Sandbox};
+use crate::state::State;
+use crate::{Config, OpenError, Probe, check, probe};
 
-/// Makes sandboxes on this machine.
+/// Makes sandboxes on this machine. See [`Driver`] for each method.
 #[derive(Debug)]
 pub struct LinuxDriver {
-    config: Config,
-}
-
-fn later<T>() -> Result<T, DriverError> {
-    Err(DriverError::Unsupported("the linux driver is not there yet".into()))
+    pub(crate) state: State,
+    pub(crate) cgroups: Cgroups,
+    pub(crate) offers: probe::Offers,
+    /// Those whose keeper we talk to. What is not here may exist all the same.
+    live: Mutex<HashMap<SandboxKey, Arc<Sandbox>>>,
+    /// Tells the runs of this process apart.
+    pub(crate) runs: AtomicU64,
 }
 
 impl LinuxDriver {
-    /// Opens the state directory. Must be called within a tokio runtime.
+    /// Opens the state directory. Must be called within a tokio runtime; blocks
+    /// for some milliseconds.
     ///
     /// # Errors
-    /// [`OpenError`]; nothing was changed then.
+    /// [`OpenError`]; nothing that exists was changed then.
     pub fn new(config: Config) -> Result<Arc<Self>, OpenError> {
-        Ok(Arc::new(Self { config }))
+        let state = State::open(&config.state_dir)?;
+        let cgroups = Cgroups::discover(state.tag());
+        let offers = probe::Offers::of(state.program());
+        let (live, runs) = (Mutex::default(), AtomicU64::new(0));
+        Ok(Arc::new(Self { state, cgroups, offers, live, runs }))
     }
 
     /// Looks at what this machine offers. Blocks for some milliseconds.
     #[must_use]
     pub fn probe() -> Probe {
-        Probe::default()
+        probe::probe()
+    }
+
+    /// The sandbox that `id` means, taken over from an earlier gateway if need be.
+    pub(crate) async fn find(&self, id: &SandboxId) -> Result<Arc<Sandbox>, DriverError> {
+        let found = match self.known(&id.key) {
+            Some(sandbox) => Some(sandbox),
+            None => self.adopt(&id.key).await?,
+        };
+        let sandbox = found.ok_or_else(|| DriverError::Absent(id.key.clone()))?;
+        if sandbox.id.incarnation != id.incarnation {
+            let current = sandbox.id.incarnation;
+            return Err(DriverError::Stale { meant: id.clone(), current });
+        }
+        Ok(sandbox)
+    }
+
+    /// The sandbox of this key if we talk to its keeper and it is there.
+    pub(crate) fn known(&self, key: &SandboxKey) -> Option<Arc<Sandbox>> {
+        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        live.get(key).filter(|sandbox| sandbox.running() != Running::Gone).cloned()
+    }
+
+    pub(crate) fn remember(&self, sandbox: &Arc<Sandbox>) {
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        live.insert(sandbox.id.key.clone(), Arc::clone(sandbox));
+    }
+
+    pub(crate) fn forget(&self, key: &SandboxKey) {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 }
 
@@ -42,46 +88,69 @@ impl Driver for LinuxDriver {
     fn name(&self) -> &'static str {
         "linux"
     }
+
     fn capabilities(&self) -> Capabilities {
-        Capabilities::default()
+        Capabilities {
+            freeze: true,
+            source_address: true,
+            survives_gateway: true,
+            memory_limit: self.cgroups.has(Role::Memory),
+            cpu_limit: self.cgroups.has(Role::Cpu),
+            // By resource limits where there are no cgroups.
+            pids_limit: true,
+            disk_limit: self.offers.disk_limit.is_ok(),
+        }
     }
-    fn check(&self, _: &Template) -> Vec<Complaint> {
-        Vec::new()
+
+    fn check(&self, template: &Template) -> Vec<Complaint> {
+        check::check(self, template)
     }
-    async fn create(&self, _: &Spec) -> Result<(), DriverError> {
-        later()
+
+    async fn create(&self, spec: &Spec) -> Result<(), DriverError> {
+        self.create_sandbox(spec).await
     }
-    async fn start(&self, _: &SandboxId, _: &[(String, Secret)]) -> Result<(), DriverError> {
-        later()
+
+    async fn start(&self, id: &SandboxId, env: &[(String, Secret)]) -> Result<(), DriverError> {
+        self.start_command(id, env).await
     }
-    async fn dial(&self, _: &SandboxId, _: u16, _: IpAddr) -> Result<Dialled, DriverError> {
-        later()
+
+    async fn dial(&self, id: &SandboxId, port: u16, from: IpAddr) -> Result<Dialled, DriverError> {
+        self.dial_port(id, port, from).await
     }
-    async fn listener(&self, _: &SandboxId, _: &str) -> Result<TcpListener, DriverError> {
-        later()
+
+    async fn listener(&self, id: &SandboxId, name: &str) -> Result<TcpListener, DriverError> {
+        self.hand_out_listener(id, name).await
     }
-    async fn freeze(&self, _: &SandboxId) -> Result<(), DriverError> {
-        later()
+
+    async fn freeze(&self, id: &SandboxId) -> Result<(), DriverError> {
+        self.freeze_sandbox(id).await
     }
-    async fn thaw(&self, _: &SandboxId) -> Result<(), DriverError> {
-        later()
+
+    async fn thaw(&self, id: &SandboxId) -> Result<(), DriverError> {
+        self.thaw_sandbox(id).await
     }
-    async fn stop(&self, _: &SandboxId, _: Duration) -> Result<Exit, DriverError> {
-        later()
+
+    async fn stop(&self, id: &SandboxId, grace: Duration) -> Result<Exit, DriverError> {
+        self.stop_command(id, grace).await
     }
-    async fn destroy(&self, _: &SandboxId, _: Files) -> Result<(), DriverError> {
-        later()
+
+    async fn destroy(&self, id: &SandboxId, files: Files) -> Result<(), DriverError> {
+        self.destroy_sandbox(id, files).await
     }
+
     async fn list(&self) -> Result<Vec<Found>, DriverError> {
-        later()
+        self.list_sandboxes().await
     }
-    async fn wait(&self, _: &SandboxId) -> Result<Exit, DriverError> {
-        later()
+
+    async fn wait(&self, id: &SandboxId) -> Result<Exit, DriverError> {
+        Ok(self.find(id).await?.ended().await)
     }
-    async fn stats(&self, _: &SandboxId) -> Result<Stats, DriverError> {
-        later()
+
+    async fn stats(&self, id: &SandboxId) -> Result<Stats, DriverError> {
+        self.stats_of(id).await
     }
-    fn log_path(&self, _: &SandboxKey) -> PathBuf {
-        self.config.state_dir.clone()
+
+    fn log_path(&self, key: &SandboxKey) -> PathBuf {
+        self.state.place(key).logs().join(LOG_FILE)
     }
 }

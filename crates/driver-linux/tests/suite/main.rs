@@ -1,0 +1,4 @@
+//! The driver against real namespaces: as root and as another user.
+
+mod ground;
+mod life;
