@@ -1,11 +1,64 @@
 //! What this machine makes of a configuration, before anything runs.
 
 use std::collections::{BTreeMap, HashMap};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use tidegate_config::Config;
+use tidegate_policy::PolicyHost;
 use tidegate_sandbox::Driver;
 use tidegate_sandbox::driver::Severity;
 use tidegate_types::{Template, TemplateName};
+
+use crate::live::Loaded;
+use crate::serve::{blocking, drivers, plugins, upstreams};
+
+/// Does everything that `serve` does before it listens, in a directory of its own:
+/// reads secrets, loads plugins, asks the drivers. Returns what is only a warning.
+///
+/// # Errors
+/// Everything that would keep the gateway from starting, a line each.
+pub(crate) async fn machine(config: Config) -> Result<Vec<String>, Vec<String>> {
+    let scratch = Scratch::new().map_err(|error| vec![error])?;
+    let checked = async {
+        let loaded = blocking(move || Loaded::of(config)).await?;
+        let input = plugins::input(&loaded.config, &loaded.secrets, &scratch.0)?;
+        blocking(move || {
+            PolicyHost::new(input.host, input.plugins)
+                .map(drop)
+                .map_err(|problems| plugins::describe(&problems))
+        })
+        .await?;
+        upstreams::gate(&loaded)?;
+        let drivers = drivers(&scratch.0).map_err(|error| vec![error])?;
+        let (warnings, errors) = templates(&loaded.templates, &drivers);
+        if errors.is_empty() { Ok(warnings) } else { Err(errors) }
+    };
+    checked.await
+}
+
+/// A directory that is removed with what is in it.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Result<Self, String> {
+        let path =
+            std::env::temp_dir().join(format!("tidegate-check-{:016x}", rand::random::<u64>()));
+        std::fs::DirBuilder::new()
+            .mode(0o711)
+            .create(&path)
+            .map_err(|error| format!("`{}` cannot be made: {error}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What is left in a temporary directory is nobody's loss.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
 
 /// Asks the drivers about every template. Returns warnings, then errors, a line each.
 pub(crate) fn templates(

@@ -2,12 +2,13 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod cli;
 mod demo;
 mod hello;
 mod live;
 mod request;
 mod serve;
 
-fn main() {
-    let _ = hello::run(0);
+fn main() -> std::process::ExitCode {
+    cli::run()
 }

@@ -3,9 +3,9 @@
 mod companion;
 mod metrics;
 mod operator;
-mod plugins;
+pub(crate) mod plugins;
 mod reload;
-mod upstreams;
+pub(crate) mod upstreams;
 
 use std::collections::HashMap;
 use std::io;
@@ -18,7 +18,6 @@ use arc_swap::ArcSwap;
 use tidegate_config::{Config, MetricsAccess};
 use tidegate_control::{Access, Beacon, OpenMetrics, Token};
 use tidegate_driver_linux::LinuxDriver;
-use tidegate_egress::{GateConfig, UpstreamGate};
 use tidegate_policy::PolicyHost;
 use tidegate_relay::{Limits, Relay, RelayConfig, ServerConfig, server_tls};
 use tidegate_sandbox::{Driver, Fill, Registry, RegistryConfig};
@@ -84,8 +83,7 @@ pub(crate) async fn run(orders: Orders) -> Result<(), Unstartable> {
         PolicyHost::new(input.host, input.plugins).map_err(|problems| plugins::describe(&problems))
     });
     let policy = Arc::new(policy.await?);
-    let gate = UpstreamGate::new(&upstreams::of(&loaded)?, GateConfig::default())
-        .map_err(|error| chain(&error))?;
+    let gate = upstreams::gate(&loaded)?;
     let drivers = drivers(&server.state_dir)?;
     let warnings = complaints(&loaded, &drivers)?;
     for warning in &warnings {
@@ -199,7 +197,8 @@ fn complaints(
     if errors.is_empty() { Ok(warnings) } else { Err(Unstartable(errors)) }
 }
 
-fn drivers(state_dir: &Path) -> Result<HashMap<String, Arc<dyn Driver>>, Unstartable> {
+/// Every driver there is, by name.
+pub(crate) fn drivers(state_dir: &Path) -> Result<HashMap<String, Arc<dyn Driver>>, String> {
     let config = tidegate_driver_linux::Config { state_dir: state_dir.to_owned() };
     let linux = LinuxDriver::new(config).map_err(|error| chain(&error))?;
     let linux: Arc<dyn Driver> = linux;
@@ -242,7 +241,7 @@ fn templates(loaded: &Loaded) -> HashMap<TemplateName, Arc<Template>> {
 }
 
 /// Runs work that blocks where it may.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Vec<String>> + Send + 'static,
 ) -> Result<T, Vec<String>> {
     match tokio::task::spawn_blocking(work).await {

@@ -1,8 +1,19 @@
 //! From the configuration's upstreams to those of the gate, keys filled in.
 
-use tidegate_egress::Upstream;
+use std::sync::Arc;
+
+use tidegate_egress::{GateConfig, Upstream, UpstreamGate};
 
 use crate::live::Loaded;
+use crate::request::chain;
+
+/// The gate to all upstreams.
+///
+/// # Errors
+/// What keeps it from working, a line each.
+pub(crate) fn gate(loaded: &Loaded) -> Result<Arc<UpstreamGate>, Vec<String>> {
+    UpstreamGate::new(&of(loaded)?, GateConfig::default()).map_err(|error| vec![chain(&error)])
+}
 
 /// All upstreams with their secrets.
 ///
