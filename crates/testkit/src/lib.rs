@@ -6,6 +6,7 @@
 
 pub mod browser;
 pub mod demo;
+pub mod driver_conformance;
 pub mod gateway;
 pub mod http;
 pub mod http_raw;
