@@ -78,11 +78,12 @@ impl Places {
     /// Looks in all places: the query parameter first, since a person who opens a
     /// new link means that one; then the header; then the cookie.
     pub fn find(&self, request: &impl Facts) -> Found {
-        for (place, candidates) in [
-            (Place::QueryParam, self.in_query(request)),
-            (Place::Header, self.in_header(request)),
-            (Place::Cookie, self.in_cookie(request)),
-        ] {
+        for place in [Place::QueryParam, Place::Header, Place::Cookie] {
+            let candidates = match place {
+                Place::QueryParam => self.in_query(request),
+                Place::Header => self.in_header(request),
+                Place::Cookie => self.in_cookie(request),
+            };
             let mut candidates = candidates.into_iter();
             match (candidates.next(), candidates.next()) {
                 (None, _) => {}

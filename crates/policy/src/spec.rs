@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
 use tidegate_types::{PluginName, Secret, TemplateName};
 
 use crate::tokens::KeySet;
@@ -126,18 +128,61 @@ pub struct HostConfig {
 
 /// Secret values by name.
 #[derive(Debug, Default)]
-pub struct Secrets(HashMap<String, Secret>);
+pub struct Secrets(HashMap<String, Kept>);
+
+struct Kept {
+    value: Secret,
+    /// Made once: comparing with a secret is on every request's path.
+    digest: [u8; 32],
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.value, f)
+    }
+}
 
 impl Secrets {
     /// The secret called `name`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Secret> {
-        self.0.get(name)
+        self.0.get(name).map(|kept| &kept.value)
+    }
+
+    /// Whether `candidate` is the value of the secret called `name`, in a time that
+    /// depends on neither's content, nor on whether their lengths are equal: digests
+    /// are compared. A secret without a value is one that was never set, and equals
+    /// nothing.
+    #[must_use]
+    pub fn matches(&self, name: &str, candidate: &str) -> bool {
+        let Some(kept) = self.0.get(name) else { return false };
+        let equal = Sha256::digest(candidate).as_slice().ct_eq(&kept.digest);
+        !kept.value.reveal().is_empty() & bool::from(equal)
     }
 }
 
 impl FromIterator<(String, Secret)> for Secrets {
     fn from_iter<I: IntoIterator<Item = (String, Secret)>>(pairs: I) -> Self {
-        Self(pairs.into_iter().collect())
+        let keep = |(name, value): (String, Secret)| {
+            let digest = Sha256::digest(value.reveal()).into();
+            (name, Kept { value, digest })
+        };
+        Self(pairs.into_iter().map(keep).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_value_itself_matches_and_nothing_matches_a_secret_that_was_never_set() {
+        let secret = |name: &str, value: &str| (name.to_owned(), Secret::new(value.into()));
+        let secrets = Secrets::from_iter([secret("A", "value"), secret("E", "")]);
+        assert!(secrets.matches("A", "value"));
+        for (name, candidate) in [("A", "valu"), ("A", "value "), ("A", ""), ("E", ""), ("B", "")] {
+            assert!(!secrets.matches(name, candidate), "{name} {candidate:?}");
+        }
+        assert!(!format!("{secrets:?}").contains("value"));
     }
 }

@@ -2,9 +2,10 @@
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
 use wasmtime::bail;
 
-use super::{MAX_MESSAGE, secrets};
+use super::MAX_MESSAGE;
 use crate::bindings::tidegate::host::tokens::{Claims, Host, Invalid};
 use crate::state::State;
 use crate::tokens::{BadToken, verify};
@@ -57,7 +58,8 @@ impl Host for State {
     fn equal(&mut self, a: Vec<u8>, b: Vec<u8>) -> wasmtime::Result<bool> {
         bounded(&a)?;
         bounded(&b)?;
-        Ok(secrets::equal(&a, &b))
+        // Digests: neither content nor a difference in length shows in the time.
+        Ok(Sha256::digest(&a).as_slice().ct_eq(Sha256::digest(&b).as_slice()).into())
     }
 
     fn random(&mut self, n: u32) -> wasmtime::Result<Vec<u8>> {
