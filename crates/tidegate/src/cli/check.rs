@@ -29,7 +29,7 @@ impl Check {
             ));
         };
         let summary = format!(
-            "{}: fine; {} plugins, {} templates, {} upstreams\n",
+            "{}: fine. Plugins: {}, templates: {}, upstreams: {}\n",
             file.display(),
             config.plugins.len(),
             config.templates.len(),

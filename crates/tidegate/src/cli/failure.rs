@@ -35,7 +35,7 @@ impl Failure {
 
     /// A configuration that cannot be used, one line per problem.
     pub(super) fn unusable(what: Vec<String>) -> Self {
-        let advice = "Put that right; `tidegate check` looks again without starting anything";
+        let advice = "Put that right; `tidegate check` looks without starting anything";
         Self { what, advice: advice.into(), fault: Fault::Wrong }
     }
 

@@ -11,20 +11,23 @@ use super::failure::Failure;
 /// Looked for in this order when nothing is said.
 const CONFIGS: [&str; 2] = ["tidegate.toml", "/etc/tidegate/tidegate.toml"];
 
+const HEADING: &str = "Where things are";
+
 /// Where things are, as options that every command takes.
 #[derive(Debug, clap::Args)]
 pub(super) struct Place {
     /// The configuration file [default: ./tidegate.toml, then /etc/tidegate/tidegate.toml]
-    #[arg(long, global = true, value_name = "FILE", env = "TIDEGATE_CONFIG")]
+    #[arg(long, global = true, help_heading = HEADING, value_name = "FILE", env = "TIDEGATE_CONFIG", hide_env_values = true)]
     pub(super) config: Option<PathBuf>,
     /// The state directory, instead of the configuration's
-    #[arg(long, global = true, value_name = "DIR", env = "TIDEGATE_STATE_DIR")]
+    #[arg(long, global = true, help_heading = HEADING, value_name = "DIR", env = "TIDEGATE_STATE_DIR", hide_env_values = true)]
     pub(super) state_dir: Option<PathBuf>,
-    /// The control API of a running gateway, such as http://127.0.0.1:8081
-    #[arg(long, global = true, value_name = "URL", env = "TIDEGATE_CONTROL")]
+    /// The control API to ask, such as http://127.0.0.1:8081 [default: as the gateway left it in
+    /// its state directory]
+    #[arg(long, global = true, help_heading = HEADING, value_name = "URL", env = "TIDEGATE_CONTROL", hide_env_values = true)]
     pub(super) control: Option<String>,
-    /// File with the control token
-    #[arg(long, global = true, value_name = "FILE", env = "TIDEGATE_TOKEN_FILE")]
+    /// File with the control token [default: control.token in the state directory]
+    #[arg(long, global = true, help_heading = HEADING, value_name = "FILE", env = "TIDEGATE_TOKEN_FILE", hide_env_values = true)]
     pub(super) token_file: Option<PathBuf>,
 }
 

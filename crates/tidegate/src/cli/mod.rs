@@ -22,6 +22,8 @@ mod logging;
 mod logs;
 mod plugins;
 mod ps;
+#[cfg(test)]
+mod reference;
 mod serve;
 mod table;
 mod text;

@@ -8,13 +8,14 @@ use crate::serve::Orders;
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "SIGTERM and Ctrl-C finish open requests and end; sandboxes go on, and the next\n\
+    after_help = "Without any configuration it is a demonstration: two users with a sandbox each.\n\n\
+    SIGTERM and Ctrl-C finish open requests and end; sandboxes go on, and the next\n\
     start takes them over. SIGHUP, and any change of the file, load the configuration anew.\n\n\
     Examples:\n  tidegate serve\n  tidegate serve --config /etc/tidegate/tidegate.toml --log debug"
 )]
 pub(super) struct Serve {
     /// What is logged: error, warn, info, debug, trace, or directives
-    #[arg(long, value_name = "FILTER", env = "TIDEGATE_LOG", default_value = logging::DEFAULT)]
+    #[arg(long, value_name = "FILTER", env = "TIDEGATE_LOG", hide_env_values = true, default_value = logging::DEFAULT)]
     log: String,
 }
 
