@@ -91,6 +91,7 @@ async fn close_codes_pass_untouched_in_both_directions() {
     let mut theirs = connect(&gateway).await;
     theirs.send(Message::text("close 3999")).await.unwrap();
     assert_eq!(close_code(&mut theirs).await, Some(3999));
+    drop((ours, theirs));
     gateway.sandbox.idle().await;
 }
 
@@ -215,8 +216,7 @@ async fn upgraded(protocol: &str) -> (Gateway, TcpStream, TcpStream) {
     client.write_all(request.as_bytes()).await.unwrap();
     let (mut server, _) = listener.accept().await.unwrap();
     read_head(&mut server).await;
-    let answer =
-        format!("HTTP/1.1 101 Yes\r\nConnection: upgrade\r\nUpgrade: {protocol}\r\n\r\n");
+    let answer = format!("HTTP/1.1 101 Yes\r\nConnection: upgrade\r\nUpgrade: {protocol}\r\n\r\n");
     server.write_all(answer.as_bytes()).await.unwrap();
     let head = read_head(&mut client).await;
     assert!(head.starts_with("HTTP/1.1 101"), "{head}");
@@ -291,11 +291,9 @@ async fn an_encrypted_websocket_is_relayed_too() {
     let server = EchoWebSocket::start().await;
     let options = Options { tls: Some(certificate.clone()), ..Options::default() };
     let gateway = Gateway::with(server.address, options).await;
-    let stream = tidegate_testkit::tls::connect(gateway.address, "localhost", &certificate)
-        .await
-        .unwrap();
-    let (mut socket, _) =
-        tokio_tungstenite::client_async("ws://localhost/", stream).await.unwrap();
+    let stream =
+        tidegate_testkit::tls::connect(gateway.address, "localhost", &certificate).await.unwrap();
+    let (mut socket, _) = tokio_tungstenite::client_async("ws://localhost/", stream).await.unwrap();
     for size in [5, 3 << 20] {
         let sent = Message::Binary(Bytes::from(vec![7; size]));
         let (mut to, mut from) = socket.split();

@@ -243,6 +243,7 @@ impl Relay {
             pool: Arc::clone(&self.pool),
             meters: Arc::clone(&self.config.meters),
             idle: Stall::new(self.config.idle_timeout),
+            failed: None,
         };
         Ok(Response::from_parts(parts, answer.into_body()))
     }
@@ -525,6 +526,7 @@ pub(crate) struct Answer {
     pool: Arc<Pool>,
     meters: Arc<Meters>,
     idle: Stall,
+    failed: Option<BodyError>,
 }
 
 impl Answer {
@@ -548,6 +550,9 @@ impl Answer {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(error) = self.failed.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         if let Some(lease) = &mut self.lease {
             lease.driver.poll(cx);
         }
@@ -565,7 +570,11 @@ impl Answer {
             }
             Some(Err(error)) => {
                 self.lease = None;
-                return Poll::Ready(Some(Err(BodyError::Http(error))));
+                self.failed = Some(BodyError::Http(error));
+                // hyper throws away what it has not sent yet when it meets an
+                // error, and sends it when it is told to wait: so it waits once.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
         };
         if self.body.is_end_stream() {

@@ -224,15 +224,14 @@ async fn answer(
         "events" => {
             let released = shared.released.subscribe();
             let events = stream::unfold((0, released), |(n, mut released)| async move {
-                if n > 0 {
-                    released.wait_for(|released| *released >= n).await.ok()?;
+                if n == 2 {
+                    return None;
                 }
+                released.wait_for(|released| *released >= n).await.ok()?;
                 let event = Bytes::from(format!("data: {n}\n\n"));
-                (n < 2).then(|| (Ok(Frame::data(event)), (n + 1, released)))
+                Some((Ok(Frame::data(event)), (n + 1, released)))
             });
-            let mut response = Response::new(BodyExt::boxed(StreamBody::new(SyncStream(
-                Mutex::new(Box::pin(events)),
-            ))));
+            let mut response = streamed(events);
             let stream = HeaderValue::from_static("text/event-stream");
             response.headers_mut().insert("content-type", stream);
             response
@@ -243,10 +242,15 @@ async fn answer(
             response
         }
         "close-early" => {
-            let mut response = body([
-                Ok(Frame::data(Bytes::from_static(b"ten bytes!"))),
-                Err(Failure::from("closed early, as asked")),
-            ]);
+            // hyper sends what it has only when it is told to wait for more.
+            let frames = stream::unfold(0, |n| async move {
+                if n == 0 {
+                    return Some((Ok(Frame::data(Bytes::from_static(b"ten bytes!"))), 1));
+                }
+                tokio::task::yield_now().await;
+                Some((Err(Failure::from("closed early, as asked")), 2))
+            });
+            let mut response = streamed(frames);
             response.headers_mut().insert("content-length", HeaderValue::from_static("100"));
             response
         }
@@ -279,6 +283,14 @@ where
     I::IntoIter: Send + Sync + 'static,
 {
     Response::new(BodyExt::boxed(StreamBody::new(stream::iter(frames))))
+}
+
+fn streamed<S>(frames: S) -> Response<Body>
+where
+    S: futures_util::Stream<Item = Result<Frame<Bytes>, Failure>> + Send + 'static,
+{
+    let frames = SyncStream(Mutex::new(Box::pin(frames)));
+    Response::new(BodyExt::boxed(StreamBody::new(frames)))
 }
 
 fn bytes(total: usize) -> Body {
