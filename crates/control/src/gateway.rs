@@ -57,7 +57,8 @@ pub trait Gateway: Send + Sync + 'static {
     ) -> Result<(), ControlError>;
 
     /// Where the output of its processes is kept. The file may not exist yet, may
-    /// be cut to nothing, or be replaced by another at any time.
+    /// be cut to nothing, or be replaced by another at any time; what it was then
+    /// stands beside it with `.1` behind its name.
     async fn log_path(&self, key: &SandboxKey) -> Result<PathBuf, ControlError>;
 
     /// The policy plugins, in the order in which they are asked.

@@ -1,8 +1,9 @@
 //! What a sandbox wrote, from a file that grows, is cut, or is replaced meanwhile.
 
+use std::collections::VecDeque;
 use std::io::{self, SeekFrom};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,7 +19,8 @@ const INTERVAL: Duration = Duration::from_millis(200);
 
 /// A log to be read.
 pub(crate) struct Tail {
-    /// The file; it need not exist.
+    /// The file; it need not exist. What it was before it was replaced stands
+    /// beside it, with `.1` behind its name, or nowhere.
     pub(crate) path: PathBuf,
     /// Only that many lines of what there is; everything when absent.
     pub(crate) lines: Option<u64>,
@@ -29,66 +31,97 @@ pub(crate) struct Tail {
 impl Tail {
     /// The content, in pieces. Ends at the end of the file unless it follows.
     pub(crate) fn stream(self) -> impl Stream<Item = io::Result<Bytes>> + Send {
-        stream::try_unfold((self, None), |(mut tail, mut open)| async move {
+        stream::try_unfold((self, None), |(tail, mut files)| async move {
+            // The first is being read; when there are others, it grows no more.
+            let mut open: VecDeque<File> = match files.take() {
+                Some(open) => open,
+                None => tail.open().await?,
+            };
             loop {
-                if open.is_none() {
-                    open = tail.open().await?;
-                }
-                if let Some(file) = &mut open {
+                if let Some(file) = open.front_mut() {
                     let mut piece = Vec::with_capacity(CHUNK);
                     if file.read_buf(&mut piece).await? > 0 {
-                        return Ok(Some((Bytes::from(piece), (tail, open))));
+                        return Ok(Some((Bytes::from(piece), (tail, Some(open)))));
                     }
+                }
+                if open.len() > 1 {
+                    open.pop_front();
+                    continue;
                 }
                 if !tail.follow {
                     return Ok(None);
                 }
                 tokio::time::sleep(INTERVAL).await;
-                if let Some(file) = &mut open
-                    && tail.was_replaced(file).await?
-                {
-                    open = None;
-                }
+                tail.look_again(&mut open).await?;
             }
         })
     }
 
-    /// Opens the file where reading begins: nothing when there is none.
-    async fn open(&mut self) -> io::Result<Option<File>> {
-        let mut file = match File::open(&self.path).await {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // Whatever appears later is new as a whole.
-                self.lines = None;
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
+    /// Opens what there is, each file where reading begins.
+    async fn open(&self) -> io::Result<VecDeque<File>> {
+        let mut open = VecDeque::new();
+        let Some(mut current) = existing(&self.path).await? else { return Ok(open) };
+        let id = identity(&current.metadata().await?);
+        // It may have taken the place of the other this very moment.
+        let earlier = match existing(&before(&self.path)).await? {
+            Some(file) if identity(&file.metadata().await?) != id => Some(file),
+            _ => None,
         };
-        // Only at first: a file that took the place of another is read whole.
-        if let Some(lines) = self.lines.take() {
-            let start = start_of_last(lines, &mut file).await?;
-            file.seek(SeekFrom::Start(start)).await?;
+        let missing = match self.lines {
+            Some(lines) => begin_at_last(lines, &mut current).await?,
+            None => u64::MAX,
+        };
+        if let Some(mut earlier) = earlier.filter(|_| missing > 0) {
+            if self.lines.is_some() {
+                begin_at_last(missing, &mut earlier).await?;
+            }
+            open.push_back(earlier);
         }
-        Ok(Some(file))
+        open.push_back(current);
+        Ok(open)
     }
 
-    /// Whether the path leads elsewhere now, or the file was cut shorter than
-    /// what was read of it.
-    async fn was_replaced(&self, file: &mut File) -> io::Result<bool> {
-        let at_path = match tokio::fs::metadata(&self.path).await {
-            Ok(metadata) => metadata,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(error),
-        };
-        let ours = file.metadata().await?;
-        let same = (at_path.dev(), at_path.ino()) == (ours.dev(), ours.ino());
-        Ok(!same || ours.len() < file.stream_position().await?)
+    /// Notices a file that has appeared, was cut, or took the place of another.
+    async fn look_again(&self, open: &mut VecDeque<File>) -> io::Result<()> {
+        let Some(at_path) = existing(&self.path).await? else { return Ok(()) };
+        if let Some(ours) = open.front_mut() {
+            let (now, then) = (at_path.metadata().await?, ours.metadata().await?);
+            if identity(&now) == identity(&then) {
+                if then.len() < ours.stream_position().await? {
+                    ours.rewind().await?;
+                }
+                return Ok(());
+            }
+        }
+        open.push_back(at_path);
+        Ok(())
     }
 }
 
-/// Where the last `lines` lines begin.
-async fn start_of_last(lines: u64, file: &mut File) -> io::Result<u64> {
-    let mut end = file.metadata().await?.len();
+async fn existing(path: &Path) -> io::Result<Option<File>> {
+    match File::open(path).await {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn identity(metadata: &std::fs::Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+fn before(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".1");
+    name.into()
+}
+
+/// Seeks to where the last `lines` lines begin; answers how many it has too few.
+async fn begin_at_last(lines: u64, file: &mut File) -> io::Result<u64> {
+    let mut end = file.seek(SeekFrom::End(0)).await?;
+    if lines == 0 || end == 0 {
+        return Ok(lines);
+    }
     let mut seen = 0;
     let mut at_the_end = true;
     while end > 0 {
@@ -98,17 +131,20 @@ async fn start_of_last(lines: u64, file: &mut File) -> io::Result<u64> {
         (&mut *file).take(end - start).read_to_end(&mut piece).await?;
         for (i, byte) in piece.iter().enumerate().rev() {
             // The line end that ends the file begins no further line.
-            if *byte == b'\n' && !std::mem::take(&mut at_the_end) {
+            if *byte == b'\n' && !at_the_end {
                 seen += 1;
                 if seen == lines {
-                    return Ok(start + i as u64 + 1);
+                    file.seek(SeekFrom::Start(start + i as u64 + 1)).await?;
+                    return Ok(0);
                 }
             }
             at_the_end = false;
         }
         end = start;
     }
-    Ok(if lines == 0 { file.metadata().await?.len() } else { 0 })
+    file.rewind().await?;
+    // What stands before the first line end is a line, too.
+    Ok(lines - seen - 1)
 }
 
 #[cfg(test)]
@@ -149,6 +185,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_was_replaced_is_read_before_what_took_its_place() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("log");
+        fs::write(before(&path), "one\ntwo\n").expect("written");
+        fs::write(&path, "three\nfour\n").expect("written");
+        let check = async |lines, expected: &str| {
+            let mut stream = Box::pin(Tail { path: path.clone(), lines, follow: false }.stream());
+            let mut all = Vec::new();
+            while let Some(piece) = stream.next().await {
+                all.extend_from_slice(&piece.expect("read"));
+            }
+            assert_eq!(String::from_utf8_lossy(&all), expected, "{lines:?}");
+        };
+        check(None, "one\ntwo\nthree\nfour\n").await;
+        check(Some(1), "four\n").await;
+        check(Some(2), "three\nfour\n").await;
+        check(Some(3), "two\nthree\nfour\n").await;
+        check(Some(9), "one\ntwo\nthree\nfour\n").await;
+        fs::write(&path, "").expect("cut");
+        check(Some(1), "two\n").await;
+        fs::remove_file(&path).expect("removed");
+        check(Some(1), "").await;
+    }
+
+    #[tokio::test]
     async fn a_follower_sees_what_is_written_cut_and_replaced() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("log");
@@ -165,8 +226,11 @@ mod tests {
         assert_eq!(next().await, "two\n");
         fs::write(&path, "cut\n").expect("cut");
         assert_eq!(next().await, "cut\n");
-        fs::rename(&path, dir.path().join("log.1")).expect("moved");
+        let mut file = fs::OpenOptions::new().append(true).open(&path).expect("opened");
+        file.write_all(b"last\n").expect("appended");
+        fs::rename(&path, before(&path)).expect("moved");
         fs::write(&path, "a new file\n").expect("made");
+        assert_eq!(next().await, "last\n");
         assert_eq!(next().await, "a new file\n");
     }
 }
