@@ -48,7 +48,9 @@ pub trait Resolve: Plugin {
 }
 
 /// A manifest whose answers are never reused. `config_schema` is a JSON Schema
-/// (2020-12).
+/// (2020-12). A text that names something of the operator's says so with
+/// `"format"`: `tidegate-template`, `tidegate-secret` or `tidegate-key-set`; a name
+/// that isn't there is then refused at load.
 #[must_use]
 pub fn manifest(name: &str, version: &str, description: &str, config_schema: &str) -> Manifest {
     Manifest {

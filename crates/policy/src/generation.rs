@@ -15,7 +15,7 @@ use crate::{Decision, Hook};
 pub struct Generation {
     number: u64,
     plugins: Vec<Plugin>,
-    templates: HashSet<TemplateName>,
+    templates: Arc<HashSet<TemplateName>>,
 }
 
 impl fmt::Debug for Generation {
@@ -29,7 +29,11 @@ impl fmt::Debug for Generation {
 }
 
 impl Generation {
-    pub(crate) fn new(number: u64, plugins: Vec<Plugin>, templates: HashSet<TemplateName>) -> Self {
+    pub(crate) fn new(
+        number: u64,
+        plugins: Vec<Plugin>,
+        templates: Arc<HashSet<TemplateName>>,
+    ) -> Self {
         Self { number, plugins, templates }
     }
 

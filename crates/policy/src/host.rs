@@ -1,6 +1,6 @@
 //! The host: the current generation, and the way to the next one.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,7 +11,7 @@ use crate::cache::Cache;
 use crate::engine::Runtime;
 use crate::load::load;
 use crate::surroundings::{Lasting, Surroundings};
-use crate::{Generation, HostConfig, PluginProblem, PluginSpec, PluginStatus};
+use crate::{Generation, HostConfig, KeySet, PluginProblem, PluginSpec, PluginStatus};
 
 /// Idle instances of all plugins of one generation together: a third of what the
 /// engine has room for, so that two generations and the calls under way fit too.
@@ -118,10 +118,10 @@ fn generation(
     last: Option<&Generation>,
 ) -> Result<Generation, Vec<PluginProblem>> {
     let HostConfig { cache_dir, secrets, key_sets, known_templates } = config;
-    let mut problems: Vec<_> = weak_key_sets(&key_sets, &secrets);
+    let mut problems: Vec<_> = weak_key_sets(&key_sets);
     problems.extend(duplicates(&specs));
     let cache = Cache::open(cache_dir);
-    let key_sets = Arc::new(key_sets);
+    let (key_sets, templates) = (Arc::new(key_sets), Arc::new(known_templates));
     let idle = (IDLE / specs.len().max(1)).min(64);
     let mut plugins = Vec::with_capacity(specs.len());
     for spec in specs {
@@ -129,6 +129,7 @@ fn generation(
             name: spec.name.clone(),
             secrets: Arc::clone(&secrets),
             key_sets: Arc::clone(&key_sets),
+            templates: Arc::clone(&templates),
             lasting: last.and_then(|last| lasting(last, &spec.name)).unwrap_or_default(),
         });
         match load(runtime, &cache, around, spec, idle) {
@@ -137,7 +138,7 @@ fn generation(
         }
     }
     if problems.is_empty() {
-        Ok(Generation::new(number, plugins, known_templates))
+        Ok(Generation::new(number, plugins, templates))
     } else {
         Err(problems)
     }
@@ -160,16 +161,12 @@ fn duplicates(specs: &[PluginSpec]) -> Vec<PluginProblem> {
 }
 
 /// RFC 7518 §3.2: an HS256 key has at least 256 bits.
-fn weak_key_sets(
-    key_sets: &std::collections::HashMap<String, crate::KeySet>,
-    secrets: &crate::Secrets,
-) -> Vec<PluginProblem> {
+fn weak_key_sets(key_sets: &HashMap<String, KeySet>) -> Vec<PluginProblem> {
     let weak = key_sets.iter().filter_map(|(name, set)| {
-        let secret = set.shared_secret()?;
-        let length = secrets.get(secret).map_or(0, |value| value.reveal().len());
+        let length = set.shared_secret()?.reveal().len();
         (length < 32).then(|| {
             PluginProblem::of_host(
-                format!("key set `{name}` signs with the secret `{secret}`, of {length} bytes"),
+                format!("the shared secret of key set `{name}` has {length} bytes"),
                 "set that secret to at least 32 random bytes",
             )
         })

@@ -13,6 +13,7 @@
 mod bindings;
 mod cache;
 mod clock;
+mod configuration;
 mod contract;
 mod deadline;
 mod decision;

@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 
 use crate::bindings::exports::tidegate::policy::plugin::Manifest;
 use crate::cache::Cache;
+use crate::configuration;
 use crate::contract::{self, Breach};
 use crate::deadline::MAX_DEADLINE;
 use crate::engine::Runtime;
@@ -67,7 +67,7 @@ fn try_load(
     };
     let (manifest, instance) = recipe.first_instance()?;
     check_manifest(&manifest)?;
-    check_config(&manifest, &spec.config)?;
+    configuration::check(&manifest.config_schema, &spec.config, &recipe.around)?;
     let instance = recipe.configure_first(instance)?;
     Ok(Plugin::new(recipe, spec, sha256, manifest, instance, idle))
 }
@@ -143,37 +143,6 @@ fn check_manifest(manifest: &Manifest) -> Result<(), Breach> {
         ));
     }
     Ok(())
-}
-
-/// The operator's configuration against the plugin's own schema.
-fn check_config(manifest: &Manifest, config: &Value) -> Result<(), Breach> {
-    let bad_schema = |why: String| {
-        let what = format!("its `config-schema` isn't a JSON Schema: {why}");
-        (what, "mend the schema in the plugin's manifest".to_owned())
-    };
-    let schema: Value =
-        serde_json::from_str(&manifest.config_schema).map_err(|e| bad_schema(e.to_string()))?;
-    let validator = jsonschema::validator_for(&schema).map_err(|e| bad_schema(e.to_string()))?;
-    let wrongs: Vec<_> = validator
-        .iter_errors(config)
-        .take(10)
-        // Masked: a value in there may be a secret that was pasted in the wrong place.
-        .map(|error| at(error.instance_path().as_str(), &error.masked().to_string()))
-        .collect();
-    if wrongs.is_empty() { Ok(()) } else { Err(bad_config(&wrongs)) }
-}
-
-/// One problem of a configuration, with the JSON pointer to its place.
-pub(crate) fn at(pointer: &str, message: &str) -> String {
-    let pointer = if pointer.is_empty() { "/" } else { pointer };
-    format!("`{pointer}`: {message}")
-}
-
-pub(crate) fn bad_config(wrongs: &[String]) -> Breach {
-    (
-        format!("its configuration isn't accepted: {}", wrongs.join("; ")),
-        "change `config` at the places named".into(),
-    )
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

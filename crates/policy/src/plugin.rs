@@ -8,11 +8,11 @@ use wasmtime::component::InstancePre;
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 
 use crate::bindings::exports::tidegate::policy::plugin::{ConfigError, Manifest};
+use crate::configuration::{at, refused};
 use crate::contract::Breach;
 use crate::deadline::MAX_DEADLINE;
 use crate::engine::Runtime;
 use crate::instance::{Exports, Instance};
-use crate::load::{at, bad_config};
 use crate::pool::{Owner, Pool};
 use crate::state::{Call, State};
 use crate::surroundings::Surroundings;
@@ -64,7 +64,7 @@ impl Recipe {
         instance.begin(Call::new(None, None, None, AT_LOAD));
         match instance.plugin.call_configure(&mut instance.store, &self.config) {
             Ok(Ok(())) => Ok(instance),
-            Ok(Err(errors)) => Err(bad_config(&told(&errors))),
+            Ok(Err(errors)) => Err(refused(&told(&errors))),
             Err(error) => Err((
                 format!("`configure` failed: {}", explain(&instance, &error).1),
                 "see the plugin's own code".into(),

@@ -149,6 +149,11 @@ impl Secrets {
         self.0.get(name).map(|kept| &kept.value)
     }
 
+    /// What secrets there are.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// Whether `candidate` is the value of the secret called `name`, in a time that
     /// depends on neither's content, nor on whether their lengths are equal: digests
     /// are compared. A secret without a value is one that was never set, and equals

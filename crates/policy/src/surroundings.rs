@@ -1,12 +1,12 @@
 //! What all instances of one plugin share: its name, what it may look up, and
 //! what outlives a reload.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use tidegate_types::PluginName;
 use tidegate_types::meter::{Counter, Histogram};
+use tidegate_types::{PluginName, TemplateName};
 
 use crate::interfaces::{Counters, LogBudget};
 use crate::{FailureReason, Hook, KeySet, Secrets};
@@ -16,6 +16,7 @@ pub(crate) struct Surroundings {
     pub(crate) name: PluginName,
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) key_sets: Arc<HashMap<String, KeySet>>,
+    pub(crate) templates: Arc<HashSet<TemplateName>>,
     pub(crate) lasting: Arc<Lasting>,
 }
 

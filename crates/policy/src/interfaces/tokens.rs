@@ -23,7 +23,7 @@ impl Host for State {
             bail!("there is no key set called `{key_set}`");
         };
         let now = self.call.now_ms() / 1_000;
-        let verified = verify(keys, &self.around.secrets, &token, now);
+        let verified = verify(keys, &token, now);
         Ok(verified.map(|json| Claims { json }).map_err(|bad| match bad {
             BadToken::Malformed => Invalid::Malformed,
             BadToken::UnknownKey(id) => Invalid::UnknownKey(id),

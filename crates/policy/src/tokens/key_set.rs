@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
+use tidegate_types::Secret;
 
 /// The keys that the operator trusts under one name, and what a token signed by
 /// one of them must say.
@@ -19,9 +20,9 @@ pub(super) enum Keys {
     /// Public keys. A token names one by `kid`; the name may be missing on both sides
     /// when there is only one key.
     Public(Vec<PublicKey>),
-    /// HS256 with the value of this secret. Never mixed with public keys: that
+    /// HS256 with this value. Never mixed with public keys: that
     /// mixture is what algorithm confusion lives on.
-    Shared(String),
+    Shared(Secret),
 }
 
 #[derive(Clone)]
@@ -134,17 +135,17 @@ impl KeySet {
         Self::from_jwks_json(&json)
     }
 
-    /// HS256 with the value of the secret called `secret`, looked up at each
-    /// verification; a secret that doesn't exist verifies nothing.
+    /// HS256 with `value`, the value of a secret: at least 32 bytes, or the host
+    /// doesn't load. Public keys can't be added to such a set.
     #[must_use]
-    pub fn from_shared_secret(secret: &str) -> Self {
-        Self { keys: Keys::Shared(secret.to_owned()), rules: ClaimRules::default() }
+    pub fn from_shared_secret(value: &str) -> Self {
+        Self { keys: Keys::Shared(Secret::new(value.to_owned())), rules: ClaimRules::default() }
     }
 
-    /// The secret whose value this set verifies with, if it is of that kind.
-    pub(crate) fn shared_secret(&self) -> Option<&str> {
+    /// The value that this set verifies with, if it is of that kind.
+    pub(crate) fn shared_secret(&self) -> Option<&Secret> {
         match &self.keys {
-            Keys::Shared(name) => Some(name),
+            Keys::Shared(value) => Some(value),
             Keys::Public(_) => None,
         }
     }

@@ -11,7 +11,6 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::key_set::{ClaimRules, KeySet, Keys, PublicKey};
-use crate::Secrets;
 
 /// Bytes of a token. Cookies and header fields are smaller.
 const MAX_TOKEN: usize = 16 << 10;
@@ -42,12 +41,7 @@ struct Header {
 
 /// The claims of `token`, as JSON, if one of `keys` signed it and they obey the
 /// set's rules at `now` (Unix seconds).
-pub(crate) fn verify(
-    keys: &KeySet,
-    secrets: &Secrets,
-    token: &str,
-    now: u64,
-) -> Result<String, BadToken> {
+pub(crate) fn verify(keys: &KeySet, token: &str, now: u64) -> Result<String, BadToken> {
     if token.len() > MAX_TOKEN {
         return Err(BadToken::Malformed);
     }
@@ -64,7 +58,7 @@ pub(crate) fn verify(
     if header.crit.is_some() || !matches!(kind, None | Some("jwt" | "at+jwt")) {
         return Err(BadToken::Malformed);
     }
-    check_signature(&keys.keys, secrets, &header, message, signature)?;
+    check_signature(&keys.keys, &header, message, signature)?;
     let parsed: Map<String, Value> =
         serde_json::from_str(&claims).map_err(|_| BadToken::Malformed)?;
     check_claims(&keys.rules, &parsed, now)?;
@@ -77,7 +71,6 @@ fn decode(part: &str) -> Result<Vec<u8>, BadToken> {
 
 fn check_signature(
     keys: &Keys,
-    secrets: &Secrets,
     header: &Header,
     message: &str,
     signature: &str,
@@ -88,10 +81,8 @@ fn check_signature(
             let key = choose(keys, header.kid.as_deref())?;
             (&key.key, key.algorithm)
         }
-        Keys::Shared(name) => {
-            // A secret that isn't there, or was never set, has signed nothing.
-            let secret = secrets.get(name).map(|s| s.reveal()).filter(|s| !s.is_empty());
-            shared = DecodingKey::from_secret(secret.ok_or(BadToken::BadSignature)?.as_bytes());
+        Keys::Shared(secret) => {
+            shared = DecodingKey::from_secret(secret.reveal().as_bytes());
             (&shared, Algorithm::HS256)
         }
     };
@@ -166,15 +157,13 @@ fn check_claims(rules: &ClaimRules, claims: &Map<String, Value>, now: u64) -> Re
 mod tests {
     use jsonwebtoken::EncodingKey;
     use proptest::prelude::*;
-    use tidegate_types::Secret;
 
     use super::*;
 
     const RSA: &str = include_str!("../../tests/policy/rsa-for-tests.jwk.json");
 
-    fn shared() -> (KeySet, Secrets) {
-        let secret = ("K".to_owned(), Secret::new("0123456789abcdef0123456789abcdef".into()));
-        (KeySet::from_shared_secret("K"), Secrets::from_iter([secret]))
+    fn shared() -> KeySet {
+        KeySet::from_shared_secret("0123456789abcdef0123456789abcdef")
     }
 
     fn token() -> String {
@@ -188,36 +177,27 @@ mod tests {
 
     #[test]
     fn a_token_is_valid_until_a_minute_after_it_says() {
-        let (keys, secrets) = shared();
-        let at = |now| verify(&keys, &secrets, &token(), now).map(|_| ());
+        let keys = shared();
+        let at = |now| verify(&keys, &token(), now).map(|_| ());
         assert_eq!([at(0), at(2_059)], [Ok(()), Ok(())]);
         assert_eq!(at(2_060), Err(BadToken::Expired));
     }
 
     #[test]
     fn a_header_that_says_something_twice_is_malformed() {
-        let (keys, secrets) = shared();
+        let keys = shared();
         let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"none","alg":"HS256"}"#);
         let rest = token();
         let (_, rest) = rest.split_once('.').expect("three parts");
-        let told = verify(&keys, &secrets, &format!("{header}.{rest}"), 0);
+        let told = verify(&keys, &format!("{header}.{rest}"), 0);
         assert_eq!(told, Err(BadToken::Malformed));
-    }
-
-    #[test]
-    fn a_secret_that_is_missing_or_empty_verifies_nothing() {
-        let (keys, _) = shared();
-        let empty = Secrets::from_iter([("K".to_owned(), Secret::new(String::new()))]);
-        for secrets in [Secrets::default(), empty] {
-            assert_eq!(verify(&keys, &secrets, &token(), 0), Err(BadToken::BadSignature));
-        }
     }
 
     proptest! {
         #[test]
         fn no_text_is_a_token_and_none_makes_us_fall(text in "\\PC{0,200}") {
-            let (keys, secrets) = shared();
-            prop_assert!(verify(&keys, &secrets, &text, 0).is_err());
+            let keys = shared();
+            prop_assert!(verify(&keys, &text, 0).is_err());
         }
 
         #[test]
@@ -237,19 +217,19 @@ mod tests {
                 URL_SAFE_NO_PAD.encode(signature),
             );
             let rsa = KeySet::from_jwks_json(&format!(r#"{{"keys":[{RSA}]}}"#)).expect("good");
-            let (keys, secrets) = shared();
-            prop_assert!(verify(&rsa, &secrets, &token, 0).is_err());
-            prop_assert!(verify(&keys, &secrets, &token, 0).is_err());
+            let keys = shared();
+            prop_assert!(verify(&rsa, &token, 0).is_err());
+            prop_assert!(verify(&keys, &token, 0).is_err());
         }
 
         #[test]
         fn a_token_with_one_byte_changed_is_not_accepted(at in 0usize..130, by in 1u8..=255) {
-            let (keys, secrets) = shared();
+            let keys = shared();
             let mut bytes = token().into_bytes();
             let at = at % bytes.len();
             bytes[at] ^= by;
             if let Ok(changed) = String::from_utf8(bytes) {
-                prop_assert!(verify(&keys, &secrets, &changed, 0).is_err());
+                prop_assert!(verify(&keys, &changed, 0).is_err());
             }
         }
     }

@@ -172,10 +172,15 @@ fn a_wrong_configuration_is_refused_with_its_place() {
     check(
         "token",
         json!({ "tokens": [holder] }),
-        "`/tokens/0/secret`: there is no secret called `NOBODY`",
+        "`/tokens/0/secret`: this names no secret; there are `ALICE_TOKEN`, ",
     );
     check("per-user", json!({ "template": "hello", "port": 0 }), "`/port`");
     check("per-user", json!({ "template": "hello", "port": 1, "colour": 1 }), "colour");
+    check(
+        "per-user",
+        json!({ "template": "helo", "port": 1 }),
+        "`/template`: there is no template `helo`; there is `hello`",
+    );
     let shared = json!({ "template": "hello", "port": 1, "sandbox": "one" });
     check("per-user", shared, "`/sandbox`: must contain `{subject}`");
     check("jwt", json!({ "key-set": "main" }), "`/`");

@@ -19,6 +19,7 @@ struct Issuer {
     jwks: Value,
 }
 
+const SHARED: &str = "0123456789abcdef0123456789abcdef";
 const RSA_JWK: &str = include_str!("rsa-for-tests.jwk.json");
 
 impl Issuer {
@@ -49,7 +50,7 @@ impl Issuer {
         };
         let main = KeySet::from_jwks_json(&self.jwks.to_string()).expect("good").with_rules(rules);
         let key_sets =
-            [("main".into(), main), ("shared".into(), KeySet::from_shared_secret("SHARED"))];
+            [("main".into(), main), ("shared".into(), KeySet::from_shared_secret(SHARED))];
         let plugin = |name: &str, key_set: &str, query_param: &str| {
             let mut spec = builtin(
                 "jwt",
@@ -129,7 +130,7 @@ fn every_kind_of_key_signs_somebody_in() {
         assert_eq!(principal.identity.claim("groups"), Some("a b"));
         assert!(principal.expires_at.is_some());
     }
-    let key = EncodingKey::from_secret(b"0123456789abcdef0123456789abcdef");
+    let key = EncodingKey::from_secret(SHARED.as_bytes());
     let token = signed(&json!({ "alg": "HS256" }), &claims(), &key, Algorithm::HS256);
     let facts = request(&format!("GET http://h/?shared={token}"), &[]);
     let principal = granted(authenticate(&host, &facts));
@@ -269,13 +270,13 @@ fn a_key_set_with_something_wrong_in_it_is_not_accepted() {
 fn a_key_set_that_does_not_exist_is_told_at_load() {
     let spec = builtin("jwt", json!({ "key-set": "mian", "tenant": "demo" }));
     let told = crate::stage::problem(spec);
-    assert!(told.contains("there is no key set called `mian`"), "{told}");
+    assert!(told.contains("`/key-set`: there is no key set `mian`; there are none"), "{told}");
 }
 
 #[test]
 fn a_shared_secret_that_can_be_guessed_is_refused() {
-    let key_sets = [("weak".into(), KeySet::from_shared_secret("ALICE_TOKEN"))];
+    let key_sets = [("weak".into(), KeySet::from_shared_secret("alice-token"))];
     let config = HostConfig { key_sets: key_sets.into(), ..config() };
     let problems = PolicyHost::new(config, Vec::new()).expect_err("weak");
-    assert!(told(&problems).contains("of 11 bytes"), "{}", told(&problems));
+    assert!(told(&problems).contains("`weak` has 11 bytes"), "{}", told(&problems));
 }

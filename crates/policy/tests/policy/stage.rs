@@ -45,7 +45,6 @@ pub(crate) fn config() -> HostConfig {
             secret("ALICE_TOKEN", "alice-token"),
             secret("BOB_TOKEN", "bob-token"),
             secret("EMPTY", ""),
-            secret("SHARED", "0123456789abcdef0123456789abcdef"),
         ])),
         known_templates: [TemplateName::new("hello").expect("a template name")].into(),
         ..HostConfig::default()
