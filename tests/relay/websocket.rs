@@ -26,13 +26,15 @@ async fn connect(gateway: &Gateway) -> Socket {
     connect_async_with_config(url, Some(config), true).await.unwrap().0
 }
 
+/// Reads to the end, which answers a close frame, and returns the code.
 async fn close_code(socket: &mut Socket) -> Option<u16> {
+    let mut code = None;
     while let Some(message) = socket.next().await {
         if let Ok(Message::Close(frame)) = message {
-            return frame.map(|frame| frame.code.into());
+            code = frame.map(|frame| frame.code.into());
         }
     }
-    None
+    code
 }
 
 #[tokio::test]

@@ -288,7 +288,12 @@ impl Relay {
             .handshake(TokioIo::new(upstream))
             .await
             .map_err(RelayError::from_hyper)?;
-        Ok(Lease { sender, driver: Driver::new(connection, upgrades), key, reused: false })
+        Ok(Lease {
+            sender,
+            driver: Driver::new(Box::new(connection), upgrades),
+            key,
+            reused: false,
+        })
     }
 }
 

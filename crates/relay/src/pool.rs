@@ -23,7 +23,8 @@ use crate::Upstream;
 use crate::forward::ToSandbox;
 
 pub(crate) type Sender = http1::SendRequest<ToSandbox>;
-pub(crate) type Connection = http1::Connection<TokioIo<Upstream>, ToSandbox>;
+/// Boxed, because it is large and moves between the pool and its users.
+pub(crate) type Connection = Box<http1::Connection<TokioIo<Upstream>, ToSandbox>>;
 
 const SHARDS: usize = 16;
 

@@ -191,6 +191,7 @@ impl<H: Handler> Server<H> {
         // Fails only on a connection that is gone.
         let _ = stream.set_nodelay(true);
         let _ = rustix::net::sockopt::set_socket_keepalive(&stream, true);
+        let _ = rustix::net::sockopt::set_tcp_keepidle(&stream, Duration::from_secs(60));
         let peer = Peer { address, tls: acceptor.is_some() };
         let began = timeout(self.config.head_timeout, async {
             let mut io = match acceptor {

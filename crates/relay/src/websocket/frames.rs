@@ -9,6 +9,7 @@ pub struct Frames {
     /// Bytes of payload to go.
     left: u64,
     counts: bool,
+    close: bool,
 }
 
 impl Frames {
@@ -31,6 +32,12 @@ impl Frames {
     #[must_use]
     pub fn at_boundary(&self) -> bool {
         self.have == 0 && self.left == 0
+    }
+
+    /// Whether a whole close frame has passed.
+    #[must_use]
+    pub fn ended(&self) -> bool {
+        self.close && self.at_boundary()
     }
 
     /// How many of `bytes` complete the frame that is under way: none if there is
@@ -65,6 +72,7 @@ impl Frames {
                 // control frames that nobody has defined yet.
                 let opcode = byte & 0x0f;
                 self.counts = opcode <= 0x8;
+                self.close |= opcode == 0x8;
             }
             if self.have >= 2 && self.have == self.header_length() {
                 self.left = self.payload_length();
@@ -171,7 +179,7 @@ mod tests {
         for masked in [false, true] {
             let mut frames = Frames::default();
             frames.walk(&close_frame(4401, "the credential expired", masked));
-            assert!(frames.at_boundary());
+            assert!(frames.at_boundary() && frames.ended());
         }
     }
 }

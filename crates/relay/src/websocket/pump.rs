@@ -128,16 +128,19 @@ where
         }
         poll_fn(|cx| Pin::new(&mut self.client).poll_shutdown(cx)).await?;
         // Closing with unread bytes would reset the connection, and the close
-        // frame could be lost with it.
+        // frame could be lost with it. The client's own close frame is its last.
+        let frames = &mut self.inward.frames;
         poll_fn(|cx| {
             with_space(|space| -> Poll<io::Result<()>> {
-                loop {
+                while !frames.ended() {
                     let mut buf = ReadBuf::new(space);
                     ready!(Pin::new(&mut self.client).poll_read(cx, &mut buf))?;
                     if buf.filled().is_empty() {
-                        return Poll::Ready(Ok(()));
+                        break;
                     }
+                    frames.walk(buf.filled());
                 }
+                Poll::Ready(Ok(()))
             })
         })
         .await
