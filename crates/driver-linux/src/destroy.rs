@@ -1,10 +1,10 @@
 //! Destroying: afterwards nothing is left but what was asked to be kept.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::process::{Pid, PidfdFlags};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
 use tidegate_keeper::protocol::Call;
 use tidegate_sandbox::driver::{DriverError, Files, SandboxId};
 use tidegate_types::SandboxKey;
@@ -59,7 +59,6 @@ impl LinuxDriver {
 
     /// Removes cgroups that a sandbox left whose keeper was killed.
     fn cgroups_of_gone(&self, key: &SandboxKey) {
-        tracing::trace!(sandbox = %key, "sweeping cgroups");
         self.cgroups.sweep_of(&format!("{}.{}.", key.tenant.path_component(), key.name));
     }
 }
@@ -91,5 +90,9 @@ fn open(pid: u32) -> Option<OwnedFd> {
 async fn left(process: OwnedFd) -> io::Result<()> {
     let process = crate::link::watch(process, tokio::io::Interest::READABLE)?;
     let ended = tokio::time::timeout(LEAVES_WITHIN, process.readable()).await;
-    ended.map_err(|_| io::ErrorKind::TimedOut)?.map(drop)
+    ended.map_err(|_| io::ErrorKind::TimedOut)?.map(drop)?;
+    // In a container we may be pid 1, whose children all orphans become.
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    _ = rustix::process::waitid(WaitId::PidFd(process.get_ref().as_fd()), options);
+    Ok(())
 }

@@ -152,3 +152,21 @@ Server(("127.0.0.1", 8080), Handler).serve_forever()
 pub(crate) fn evaluator(name: &str) -> Spec {
     spec(name, template(&[PYTHON, "-c", EVALUATE]))
 }
+
+/// Set for a process that is a part of a test: which state directory it is to use.
+pub(crate) const PART: &str = "TIDEGATE_TEST_PART";
+
+/// A process that runs the test called `name` of this program, which is a part of
+/// another and does nothing otherwise.
+pub(crate) fn part(name: &str, state: &std::path::Path) -> tokio::process::Command {
+    let program = std::env::current_exe().expect("this program");
+    let mut command = tokio::process::Command::new(program);
+    command.args(["--exact", name, "--nocapture", "--test-threads=1"]).env(PART, state);
+    command.kill_on_drop(true);
+    command
+}
+
+/// The state directory, within a part.
+pub(crate) fn state_of_part() -> Option<PathBuf> {
+    std::env::var_os(PART).map(PathBuf::from)
+}
