@@ -22,3 +22,13 @@ pub fn component(module: &[u8]) -> Result<Vec<u8>> {
         .and_then(|encoder| encoder.encode())
         .context("can't make a component of the module")
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_is_no_module_is_refused() {
+        for bytes in [&b""[..], b"text", b"\0asm\x09\0\0\0"] {
+            assert!(super::component(bytes).is_err(), "{bytes:?}");
+        }
+    }
+}

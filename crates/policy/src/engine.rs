@@ -43,7 +43,8 @@ fn config() -> Config {
     places
         .total_component_instances(MAX_INSTANCES)
         .total_core_instances(MAX_INSTANCES * 4)
-        .total_memories(MAX_INSTANCES * 2)
+        // Each reserves four gibibytes of addresses, and of nothing else.
+        .total_memories(MAX_INSTANCES)
         .total_tables(MAX_INSTANCES * 4)
         .max_core_instances_per_component(CORE_INSTANCES)
         .max_memories_per_component(4)

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde_json::json;
 use tidegate_policy::{Isolation, PluginSpec, PolicyHost};
+use tidegate_types::DecisionId;
 
-use crate::stage::{authenticate, failed, granted, host, hostile, problem, request, resolve};
+use crate::stage::{authenticate, failed, granted, host, hostile, problem, request, resolve, who};
 
 fn attack(host: &PolicyHost, attack: &str, with: &str) -> String {
     let facts = request("GET http://h/", &[("x-attack", attack), ("x-with", with)]);
@@ -93,8 +94,13 @@ fn every_hook_has_a_deadline() {
 }
 
 fn hoarded(host: &PolicyHost, subject: &str, what: &str) -> String {
+    hoarded_in(host, "demo", subject, what)
+}
+
+fn hoarded_in(host: &PolicyHost, tenant: &str, subject: &str, what: &str) -> String {
     let facts = request("GET http://h/", &[("x-attack", "hoard"), ("x-with", what)]);
-    let placement = granted(resolve(host, &facts, subject));
+    let who = who(tenant, subject);
+    let placement = granted(host.current().resolve(&facts, &who, DecisionId::random()));
     placement.labels.into_iter().find(|(name, _)| name == "hoard").expect("hoard").1
 }
 
@@ -109,13 +115,15 @@ fn what_an_instance_remembers_stays_within_its_isolation() {
     assert_eq!(hoarded(&call, "alice", "a"), "a");
     assert_eq!(hoarded(&call, "alice", "b"), "b");
 
-    // The identity of every call here is of one tenant, and `authenticate` has none.
     let tenant = host_with(Isolation::Tenant);
     assert_eq!(hoarded(&tenant, "alice", "a"), "a");
     assert_eq!(hoarded(&tenant, "bob", "b"), "a,b");
-    let facts = request("GET http://h/", &[("x-attack", "hoard"), ("x-with", "c")]);
+    assert_eq!(hoarded_in(&tenant, "other", "bob", "x"), "x");
+    assert_eq!(hoarded(&tenant, "bob", "c"), "a,b,c");
+    // Nobody's tenant is known yet when it is asked who asks.
+    let facts = request("GET http://h/", &[("x-attack", "hoard"), ("x-with", "d")]);
     let principal = granted(authenticate(&tenant, &facts));
-    assert_eq!(principal.identity.claim("hoard"), Some("c"));
+    assert_eq!(principal.identity.claim("hoard"), Some("d"));
 }
 
 #[test]

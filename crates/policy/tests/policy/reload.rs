@@ -28,7 +28,7 @@ fn a_reload_swaps_everything_and_what_is_under_way_ends_with_what_it_began_with(
     let id = DecisionId::random();
     let subject = granted(under_way.authenticate(&facts, id)).identity.subject;
     assert_eq!(subject.as_str(), "old");
-    let sandbox = granted(under_way.resolve(&facts, &who("x"), id)).sandbox;
+    let sandbox = granted(under_way.resolve(&facts, &who("demo", "x"), id)).sandbox;
     assert_eq!(sandbox.as_str(), "old-x");
     assert_eq!(granted(authenticate(&host, &facts)).identity.subject.as_str(), "new");
     assert_eq!((under_way.number(), host.current().number()), (1, 2));
@@ -46,7 +46,8 @@ fn no_request_sees_two_policies_at_once() {
                     let generation = host.current();
                     let id = DecisionId::random();
                     let subject = granted(generation.authenticate(&facts, id)).identity.subject;
-                    let sandbox = granted(generation.resolve(&facts, &who("x"), id)).sandbox;
+                    let sandbox =
+                        granted(generation.resolve(&facts, &who("demo", "x"), id)).sandbox;
                     assert_eq!(sandbox.as_str(), format!("{subject}-x"));
                 }
             });

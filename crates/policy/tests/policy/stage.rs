@@ -97,10 +97,10 @@ fn http_headers() -> http::HeaderMap {
     http::HeaderMap::new()
 }
 
-pub(crate) fn who(subject: &str) -> Arc<Identity> {
+pub(crate) fn who(tenant: &str, subject: &str) -> Arc<Identity> {
     Arc::new(Identity {
         subject: SubjectId::new(subject).expect("a subject"),
-        tenant: TenantId::new("demo").expect("a tenant"),
+        tenant: TenantId::new(tenant).expect("a tenant"),
         claims: vec![("teams".into(), "blue green".into())],
     })
 }
@@ -114,7 +114,7 @@ pub(crate) fn resolve(
     facts: &Arc<RequestFacts>,
     subject: &str,
 ) -> Decision<Placement> {
-    host.current().resolve(facts, &who(subject), DecisionId::random())
+    host.current().resolve(facts, &who("demo", subject), DecisionId::random())
 }
 
 pub(crate) fn granted<T: std::fmt::Debug>(decision: Decision<T>) -> T {
