@@ -64,7 +64,7 @@ impl Authenticate for Hostile {
                     eaten.push(black_box(vec![1; 1 << 20]));
                 }
             }
-            "long-answer" => answered(principal(&"m".repeat(1 << 20), "m")),
+            "long-answer" => answered(principal(&"m".repeat(with.parse().unwrap_or(1 << 20)), "m")),
             "hoard" => {
                 let before = HOARD.with_borrow_mut(|hoard| {
                     hoard.push(with);

@@ -40,6 +40,14 @@ fn what_a_plugin_dies_of_has_a_name_and_the_next_call_is_fine() {
 }
 
 #[test]
+fn an_answer_that_would_cost_the_host_much_memory_is_not_copied() {
+    let host = host(vec![hostile(json!({}))]);
+    // Within what the plugin may have, beyond what the host copies.
+    assert!(attack(&host, "long-answer", "5000000").starts_with("trap: "));
+    next_call_is_fine(&host);
+}
+
+#[test]
 fn an_implausible_answer_is_a_failure_and_not_a_decision() {
     let host = host(vec![hostile(json!({}))]);
     for (how, with) in [
