@@ -440,6 +440,48 @@ async fn a_drain_finishes_what_is_under_way_and_accepts_nothing_new() {
         assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("released"), "{answer}");
     };
     ends.await;
-    drop(idle);
+    // A connection that never asked anything does not hold the drain up.
     gateway.drained().await;
+    drop(idle);
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_end_is_given_up() {
+    let server = EchoServer::start().await;
+    let options = Options {
+        server: ServerConfig { head_timeout: Duration::from_millis(100), ..Default::default() },
+        ..Options::default()
+    };
+    let gateway = Gateway::with(server.address, options).await;
+    for beginning in ["", "GET", "GET / HTTP/1.1\r\nHost: a\r\nX-Slow: "] {
+        let mut client = RawClient::connect(gateway.address).await.unwrap();
+        client.send(beginning).await.unwrap();
+        client.rest().await.expect("the gateway closes");
+    }
+    assert!(server.seen().is_empty());
+}
+
+/// Scenario: the application answers, and while its connection is idle sends what
+/// could be taken for the answer to the next request.
+#[tokio::test]
+async fn an_answer_that_nobody_asked_for_is_never_taken_for_one() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gateway = Gateway::start(listener.local_addr().unwrap()).await;
+    let server = tokio::spawn(async move {
+        let forged = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged";
+        let answers = [["first ", forged].concat(), "second".to_owned()];
+        let mut kept = Vec::new();
+        for answer in answers {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut some = [0; 4096];
+            stream.read(&mut some).await.unwrap();
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n{answer}");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            kept.push(stream);
+        }
+        kept
+    });
+    assert!(get(&gateway, "/1").await.ends_with("first "));
+    assert!(get(&gateway, "/2").await.ends_with("second"));
+    server.await.unwrap();
 }

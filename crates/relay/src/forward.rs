@@ -28,7 +28,7 @@ use crate::pool::{Connection, Key, Pool, Sender};
 use crate::request_headers::{inward, inward_trailers, without_credentials};
 use crate::stall::Stall;
 use crate::upgrade::Upgraded;
-use crate::{BodyError, ClientBody, Meters, RelayBody, RelayError, Route, Target};
+use crate::{BodyError, ClientBody, Meters, RelayBody, RelayError, Route, Target, Upstream};
 
 /// What an application sees as its peer where it gets the client's address in
 /// header fields: neither loopback nor an address of the Internet (RFC 6598), so
@@ -284,6 +284,10 @@ impl Relay {
             .map_err(|_| RelayError::ConnectTimeout { port, after })?
             .map_err(|source| RelayError::Connect { port, source })?;
         self.config.meters.connects.add(1);
+        if let Upstream::Tcp(stream) = &upstream {
+            // Fails only on a connection that is gone, which shows at once.
+            let _ = stream.set_nodelay(true);
+        }
         let (sender, connection) = http1::Builder::new()
             .handshake(TokioIo::new(upstream))
             .await

@@ -24,8 +24,9 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     UPGRADE,
 ];
 
-/// Said by the gateway alone: a client's own are removed in every spelling.
-const GATEWAYS_OWN: [&str; 8] = [
+/// Said by the gateway alone, or by nobody: a client's own are removed in every
+/// spelling.
+const GATEWAYS_OWN: [&str; 10] = [
     "forwarded",
     "x-forwarded-for",
     "x-forwarded-host",
@@ -34,6 +35,8 @@ const GATEWAYS_OWN: [&str; 8] = [
     "x-forwarded-server",
     "x-forwarded-ssl",
     "x-real-ip",
+    "x-original-url", // some frameworks take it for the path, which was judged already
+    "x-rewrite-url",  // as above
 ];
 
 /// Fields that frame or route a message: no edit and no `Connection` reaches them.

@@ -204,7 +204,12 @@ impl<H: Handler> Server<H> {
             };
             Ok::<_, io::Error>((io, h2))
         });
-        let served = match began.await {
+        let began = tokio::select! {
+            began = began => began,
+            // Nothing was asked yet, so nothing has to be finished.
+            () = self.drain.cancelled() => return,
+        };
+        let served = match began {
             Err(_) => return,
             Ok(Err(error)) => {
                 tracing::debug!(%error, client = %address, "a connection did not begin");
