@@ -208,19 +208,19 @@ impl Drop for Sandbox {
 /// Follows what the keeper says unasked.
 async fn listen(mut news: mpsc::UnboundedReceiver<News>, state: watch::Sender<Running>) {
     while let Some(news) = news.recv().await {
-        match news {
-            News::Ended(ended) => {
-                let group = match &*state.borrow() {
-                    Running::Starting(group) | Running::Yes { group, .. } => group.clone(),
-                    Running::No(_) | Running::Gone => Group::default(),
-                };
-                let killed = group.memory_kills() > 0;
-                if let Err(error) = group.remove().await {
-                    tracing::warn!(%error, "a cgroup cannot be removed");
-                }
-                state.send_replace(Running::No(Some(exit(ended, killed))));
-            }
-            News::Gone => drop(state.send_replace(Running::Gone)),
+        let group = match &*state.borrow() {
+            Running::Starting(group) | Running::Yes { group, .. } => group.clone(),
+            Running::No(_) | Running::Gone => Group::default(),
+        };
+        let killed = group.memory_kills() > 0;
+        // Without its keeper init ends too, and everything with it.
+        let removed = group.remove().await;
+        state.send_replace(match news {
+            News::Ended(ended) => Running::No(Some(exit(ended, killed))),
+            News::Gone => Running::Gone,
+        });
+        if let Err(error) = removed {
+            tracing::warn!(%error, "a cgroup cannot be removed");
         }
     }
 }

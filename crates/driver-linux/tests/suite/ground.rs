@@ -139,7 +139,7 @@ class Handler(socketserver.StreamRequestHandler):
     def handle(self):
         for line in self.rfile:
             try:
-                answer = eval(line.decode(), globals() | {"peer": self.client_address[0]})
+                answer = eval(line.decode(), globals(), {"peer": self.client_address[0]})
             except BaseException as problem:
                 answer = type(problem).__name__ + ": " + str(problem)
             self.wfile.write((str(answer).replace("\n", "|") + "\n").encode())

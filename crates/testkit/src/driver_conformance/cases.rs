@@ -180,7 +180,7 @@ async fn stop_lets_the_command_finish(bench: &Bench) -> Outcome {
 
 async fn stop_kills_what_does_not_finish(bench: &Bench) -> Outcome {
     let program = format!(
-        "import signal, os\nsignal.signal(15, signal.SIG_IGN)\nif os.fork(): pass\n{SERVER}"
+        "import signal, os\nsignal.signal(15, signal.SIG_IGN)\nif os.fork() == 0: signal.pause()\n{SERVER}"
     );
     let spec = bench.spec("a", &program);
     bench.run(&spec).await?;
