@@ -119,7 +119,7 @@ fn authenticated(decision: Decision<Principal>) -> Result<Principal, Refusal> {
         Decision::Granted { value, .. } => Ok(value),
         Decision::Denied { denial, .. } => Err(Refusal::Denied(denial)),
         Decision::Unanswered => Err(Refusal::Unauthenticated),
-        Decision::Failed(failure) => Err(Refusal::Policy(failure)),
+        Decision::Failed(_) => Err(Refusal::Policy),
     }
 }
 
@@ -128,7 +128,7 @@ fn placed(decision: Decision<Placement>) -> Result<Placement, Refusal> {
         Decision::Granted { value, .. } => Ok(value),
         Decision::Denied { denial, .. } => Err(Refusal::Denied(denial)),
         Decision::Unanswered => Err(Refusal::Unplaced),
-        Decision::Failed(failure) => Err(Refusal::Policy(failure)),
+        Decision::Failed(_) => Err(Refusal::Policy),
     }
 }
 
@@ -214,7 +214,7 @@ fn log(refusal: &Refusal, decision: DecisionId, status: u16, began: Instant) {
     let took_us = micros(began);
     match refusal {
         // The policy host and the lifecycle have logged these, with their reasons.
-        Refusal::Policy(_) | Refusal::Wake(_) | Refusal::Waking => {
+        Refusal::Policy | Refusal::Wake(_) | Refusal::Waking => {
             tracing::debug!(%decision, status, code, took_us, "refused");
         }
         Refusal::TemplateGone => {

@@ -39,6 +39,9 @@ pub(crate) struct Orders {
     /// Where it came from; `None` for the built-in demonstration, which cannot
     /// be reloaded.
     pub(crate) file: Option<PathBuf>,
+    /// The state directory where the command line names one: it goes before the
+    /// file's, also when the file is read again.
+    pub(crate) state_dir: Option<PathBuf>,
 }
 
 /// Why the gateway did not start: one line per thing to put right.
@@ -62,7 +65,9 @@ impl From<Vec<String>> for Unstartable {
 /// # Errors
 /// Everything that keeps it from starting; nothing is left half started.
 pub(crate) async fn run(orders: Orders) -> Result<(), Unstartable> {
-    let Orders { config, file } = orders;
+    let Orders { config, file, state_dir } = orders;
+    // Where changes are watched for is compared with absolute paths.
+    let file = file.map(std::path::absolute).transpose().map_err(|error| error.to_string())?;
     let server = config.server.clone();
     make_private(&server.state_dir)?;
 
@@ -108,7 +113,7 @@ pub(crate) async fn run(orders: Orders) -> Result<(), Unstartable> {
     let meters = Arc::new(tidegate_relay::Meters::default());
     let front = Arc::new(Front {
         registry: Arc::clone(&registry),
-        relay: Relay::new(RelayConfig::default()),
+        relay: Relay::new(RelayConfig { meters: Arc::clone(&meters), ..RelayConfig::default() }),
         live: Arc::clone(&live),
         meters: crate::request::Meters::default(),
         leaving: leaving.clone(),
@@ -116,6 +121,7 @@ pub(crate) async fn run(orders: Orders) -> Result<(), Unstartable> {
     let reloads = Arc::new(reload::Meters::default());
     let reloader = reload::start(reload::Reloader {
         file,
+        state_dir,
         live,
         policy: Arc::clone(&policy),
         registry: Arc::clone(&registry),

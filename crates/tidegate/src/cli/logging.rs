@@ -4,20 +4,27 @@
 use std::io::{self, IsTerminal as _};
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::failure::Failure;
 use super::text::Tone;
 
-/// What is logged when nobody says otherwise: wasmtime's compiler and hyper are
-/// of no interest below `warn`.
+/// What is logged when nobody says otherwise.
 pub(super) const DEFAULT: &str = "info";
 
 /// Starts logging. `filter` is a level, or directives such as
-/// `info,tidegate_relay=debug`. Times are UTC, RFC 3339.
+/// `info,tidegate_relay=debug`. A level alone is ours: compilers and protocol
+/// libraries, which say a thousand lines at `debug`, stay at `warn`. Times are
+/// UTC, RFC 3339.
 pub(super) fn start(filter: &str) -> Result<(), Failure> {
-    let filter = EnvFilter::builder().parse(filter).map_err(|error| {
+    let directives = match filter.parse::<LevelFilter>() {
+        // A target is matched by its beginning: all our crates begin so.
+        Ok(level) => format!("warn,tidegate={level}"),
+        Err(_) => filter.to_owned(),
+    };
+    let filter = EnvFilter::builder().parse(directives).map_err(|error| {
         Failure::wrong(
             format!("`--log {filter}` is not understood: {error}"),
             "Give error, warn, info, debug or trace, or directives such as `info,tidegate_relay=debug`",

@@ -23,7 +23,10 @@ impl Serve {
     pub(super) fn run(self, place: &Place) -> Result<(), Failure> {
         logging::start(&self.log)?;
         let orders = match place.load()? {
-            Some((file, config)) => Orders { config, file: Some(file) },
+            Some((file, config)) => {
+                let state_dir = place.state_dir.as_ref().map(|_| config.server.state_dir.clone());
+                Orders { config, file: Some(file), state_dir }
+            }
             None => demonstration(place)?,
         };
         let runtime =
@@ -50,5 +53,5 @@ fn demonstration(place: &Place) -> Result<Orders, Failure> {
         "No tidegate.toml here or in /etc/tidegate: this is a demonstration. Open as two users:\n",
     )?;
     demo.addresses.iter().try_for_each(|address| print(&format!("  {address}\n")))?;
-    Ok(Orders { config: demo.config, file: None })
+    Ok(Orders { config: demo.config, file: None, state_dir: None })
 }

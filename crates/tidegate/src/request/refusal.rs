@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use http::header::{ACCEPT, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
-use tidegate_policy::PolicyFailure;
 use tidegate_relay::{BadRequest, RelayBody, RelayError, problem, waking_page};
 use tidegate_sandbox::WakeError;
 use tidegate_types::{DecisionId, Denial};
@@ -23,8 +22,8 @@ pub(crate) enum Refusal {
     ForeignOrigin,
     /// No resolver knows a sandbox for it.
     Unplaced,
-    /// A plugin could not decide. Logged by the policy host.
-    Policy(PolicyFailure),
+    /// A plugin could not decide. The policy host has logged which, and why.
+    Policy,
     /// What the policy host was given and what the request path has differ: the
     /// template was removed between the decision and its use.
     TemplateGone,
@@ -64,7 +63,7 @@ impl Refusal {
                 "A request that is signed in by cookie must come from a page of this very origin.",
             ),
             Self::Unplaced => (404, "no-sandbox", "There is no sandbox for this request."),
-            Self::Policy(_) | Self::TemplateGone => {
+            Self::Policy | Self::TemplateGone => {
                 (503, "policy-failed", "The request could not be decided.")
             }
             Self::Wake(WakeError::Failed { .. }) => {

@@ -16,10 +16,6 @@ pub(crate) fn write(operator: &Operator, out: &mut Exposition) {
 }
 
 fn gateway(operator: &Operator, out: &mut Exposition) {
-    out.gauge(&m::BUILD_INFO, &[&operator.about.version], 1.0);
-    #[expect(clippy::cast_precision_loss, reason = "a second of Unix time fits")]
-    out.gauge(&m::START_TIME, &[], (operator.about.started_at_ms / 1000) as f64);
-    out.gauge(&m::READY, &[], f64::from(u8::from(operator.serves())));
     for (reason, count) in operator.front.meters.refusals() {
         out.counter(&m::REFUSALS, &[reason], count);
     }

@@ -29,6 +29,8 @@ const SETTLED: Duration = Duration::from_millis(150);
 pub(crate) struct Reloader {
     /// The configuration file; without one there is nothing to reload.
     pub(crate) file: Option<PathBuf>,
+    /// What the command line says instead of the file.
+    pub(crate) state_dir: Option<PathBuf>,
     pub(crate) live: Arc<ArcSwap<Live>>,
     pub(crate) policy: Arc<PolicyHost>,
     pub(crate) registry: Arc<Registry>,
@@ -149,11 +151,15 @@ impl Reloader {
         let before = self.live.load_full();
         let file = self.file.clone();
         let old = before.loaded.config.clone();
+        let state_dir = self.state_dir.clone();
         let loaded = blocking(move || {
-            let config = match &file {
+            let mut config = match &file {
                 Some(file) => tidegate_config::load(file).map_err(lines)?,
                 None => old,
             };
+            if let Some(state_dir) = state_dir {
+                config.server.state_dir = state_dir;
+            }
             Loaded::of(config)
         })
         .await?;
