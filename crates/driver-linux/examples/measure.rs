@@ -1,7 +1,7 @@
 //! Prints what a sandbox costs on this machine: time to make, start, dial and
 //! destroy one, memory of its two processes, and the bare process for comparison.
 //!
-//! `cargo run --release -p tidegate-driver-linux --example measure`
+//! `cargo run -p tidegate-driver-linux --example measure`
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::Command;

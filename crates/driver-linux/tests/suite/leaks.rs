@@ -111,6 +111,8 @@ async fn part_that_makes_and_destroys() {
     }
     println!("{count} sandboxes made and destroyed in {:?}", begun.elapsed());
     assert_eq!(traces(&state), before);
+    // Launchers are still in the machine's network when they are looked at.
+    seen.remove(&fs::read_link("/proc/self/ns/net").expect("our own"));
     let left: Vec<_> = seen.intersection(&all_networks()).cloned().collect();
     assert_eq!(left, Vec::<PathBuf>::new());
     println!("\nnothing left");
