@@ -26,6 +26,7 @@ use crate::answer_headers::{outward, outward_trailers};
 use crate::facts::upgrade_protocol;
 use crate::pool::{Connection, Key, Pool, Sender};
 use crate::request_headers::{inward, inward_trailers, without_credentials};
+use crate::seen_inside::seen_inside;
 use crate::stall::Stall;
 use crate::upgrade::Upgraded;
 use crate::{BodyError, ClientBody, Meters, RelayBody, RelayError, Route, Target, Upstream};
@@ -251,7 +252,7 @@ impl Relay {
     fn key(&self, route: &Route, target: &dyn Target) -> Key {
         let from = match route.client_address {
             ClientAddress::Header => GATEWAY,
-            ClientAddress::Socket => route.facts.client,
+            ClientAddress::Socket => seen_inside(route.facts.client),
         };
         let (sandbox, start) = (target.sandbox().clone(), target.start());
         Key { sandbox, start, port: route.port, from }

@@ -28,6 +28,7 @@ mod pool;
 mod problem;
 mod request_headers;
 mod route;
+mod seen_inside;
 mod server;
 mod stall;
 mod strict;

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tidegate_types::{Credential, RequestFacts};
 
 use crate::Route;
+use crate::seen_inside::seen_inside;
 
 /// Meant for the next hop only (RFC 9110 §7.6.1), or answered by the gateway
 /// itself. `TE` and `Upgrade` are set anew where they apply.
@@ -195,11 +196,12 @@ fn join_cookies(headers: &mut HeaderMap) {
 fn forwarded(headers: &mut HeaderMap, facts: &RequestFacts) {
     let host = facts.authority.as_str();
     let port = port_of(host).unwrap_or(if facts.https { "443" } else { "80" });
-    let node = match facts.client {
+    let client = seen_inside(facts.client);
+    let node = match client {
         IpAddr::V4(v4) => v4.to_string(),
         IpAddr::V6(v6) => format!("\"[{v6}]\""),
     };
-    let client = facts.client.to_string();
+    let client = client.to_string();
     let scheme = facts.scheme();
     let element = format!("for={node};host=\"{host}\";proto={scheme}");
     for (name, value) in [
