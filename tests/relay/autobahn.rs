@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -117,6 +118,24 @@ async fn fuzz(
     Ok(results)
 }
 
+/// Runs `cases` against `server` directly and through a relay.
+async fn compare(wstest: &Path, server: SocketAddr) -> BTreeMap<String, String> {
+    let gateway = Gateway::start(server).await;
+    let servers =
+        [("direct", format!("ws://{server}")), ("relayed", format!("ws://{}", gateway.address))];
+    let mut results = fuzz(wstest, &servers).await.unwrap();
+    let (direct, relayed) = (results.remove("direct").unwrap(), results.remove("relayed").unwrap());
+    let differ: Vec<String> = direct
+        .iter()
+        .filter(|(case, said)| relayed.get(*case) != Some(said))
+        .map(|(case, said)| format!("{case}: {said} directly, {:?} relayed", relayed.get(case)))
+        .collect();
+    let passed = relayed.values().filter(|said| said.starts_with("\"OK\"")).count();
+    println!("{} cases, {passed} OK, {} differ", relayed.len(), differ.len());
+    assert!(differ.is_empty(), "{}", differ.join("\n"));
+    relayed
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_case_of_the_autobahn_suite_is_worse_through_the_relay() {
     let wstest = match suite().await {
@@ -127,20 +146,6 @@ async fn no_case_of_the_autobahn_suite_is_worse_through_the_relay() {
         }
     };
     let server = EchoWebSocket::start().await;
-    let gateway = Gateway::start(server.address).await;
-    let servers = [
-        ("direct", format!("ws://{}", server.address)),
-        ("relayed", format!("ws://{}", gateway.address)),
-    ];
-    let results = fuzz(&wstest, &servers).await.unwrap();
-    let (direct, relayed) = (&results["direct"], &results["relayed"]);
-    assert!(direct.len() > 500, "{} cases ran", direct.len());
-    let differ: Vec<String> = direct
-        .iter()
-        .filter(|(case, said)| relayed.get(*case) != Some(said))
-        .map(|(case, said)| format!("{case}: {said} directly, {:?} relayed", relayed.get(case)))
-        .collect();
-    let passed = relayed.values().filter(|said| said.starts_with("\"OK\"")).count();
-    println!("{} cases, {passed} OK, {} differ", relayed.len(), differ.len());
-    assert!(differ.is_empty(), "{}", differ.join("\n"));
+    let results = compare(&wstest, server.address).await;
+    assert!(results.len() > 500, "{} cases ran", results.len());
 }

@@ -81,6 +81,35 @@ async fn the_sub_protocol_is_the_ends_affair() {
     assert_eq!(response.headers()["sec-websocket-protocol"], "chat.v2");
 }
 
+/// A compressed message is a frame with a reserved bit set, agreed on by a header
+/// field; neither is the relay's affair.
+#[tokio::test]
+async fn extensions_and_reserved_bits_pass_untouched() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gateway = Gateway::start(listener.local_addr().unwrap()).await;
+    let mut client = TcpStream::connect(gateway.address).await.unwrap();
+    let offer = "permessage-deflate; client_max_window_bits";
+    let request = format!(
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Extensions: {offer}\r\n\r\n"
+    );
+    client.write_all(request.as_bytes()).await.unwrap();
+    let (mut server, _) = listener.accept().await.unwrap();
+    let head = read_head(&mut server).await;
+    assert!(head.contains(&format!("sec-websocket-extensions: {offer}\r\n")), "{head}");
+    let answer = "HTTP/1.1 101 Yes\r\nConnection: upgrade\r\nUpgrade: WebSocket\r\n\
+                  Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+    server.write_all(answer.as_bytes()).await.unwrap();
+    let head = read_head(&mut client).await;
+    assert!(head.contains("sec-websocket-extensions: permessage-deflate\r\n"), "{head}");
+    // "Hello", compressed: the example of RFC 7692 §7.2.3.1.
+    let frame = [0xc1, 0x07, 0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+    server.write_all(&frame).await.unwrap();
+    let mut got = [0; 9];
+    client.read_exact(&mut got).await.unwrap();
+    assert_eq!(got, frame);
+}
+
 #[tokio::test]
 async fn close_codes_pass_untouched_in_both_directions() {
     let server = EchoWebSocket::start().await;
