@@ -10,18 +10,18 @@
 //! written), and anything that the machine itself knows better.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 use tidegate_types::{Incarnation, Lifetime, SandboxKey, TemplateName};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// Version of everything below; another one is refused, never converted in place.
 const FORMAT: u64 = 1;
@@ -130,9 +130,10 @@ struct Job {
 #[derive(Debug)]
 pub(crate) struct Ledger {
     path: PathBuf,
-    jobs: mpsc::Sender<Job>,
-    /// Holds the state directory for as long as this gateway lives.
-    _lock: File,
+    /// `None` once it is closed.
+    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    /// Ends with the writer.
+    writer: watch::Receiver<()>,
 }
 
 /// What was in it.
@@ -166,11 +167,29 @@ impl Ledger {
         let path = dir.join("ledger.redb");
         let (database, contents) = open_database(&path).map_err(OpenFailure::Ledger)?;
         let (jobs, queue) = mpsc::channel();
-        let spawned = thread::Builder::new()
-            .name("tidegate-ledger".into())
-            .spawn(move || write_all(&database, &queue));
+        let (alive, writer) = watch::channel(());
+        let spawned = thread::Builder::new().name("tidegate-ledger".into()).spawn(move || {
+            write_all(&database, &queue);
+            // In this order: who gets the lock finds the file closed, and who hears
+            // of the end finds the lock free.
+            drop(database);
+            drop(lock);
+            drop(alive);
+        });
         spawned.map_err(at(&path))?;
-        Ok((Self { path, jobs, _lock: lock }, contents))
+        Ok((Self { path, jobs: Mutex::new(Some(jobs)), writer }, contents))
+    }
+
+    /// Writes what is queued, then lets go of the state directory. What is put
+    /// afterwards is refused.
+    ///
+    /// # Cancel safety
+    /// When dropped, it closes all the same.
+    pub(crate) async fn close(&self) {
+        drop(self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let mut writer = self.writer.clone();
+        // Nothing is ever sent: this is the end.
+        while writer.changed().await.is_ok() {}
     }
 
     /// Records a sandbox; it is on disk when this returns.
@@ -191,9 +210,11 @@ impl Ledger {
 
     async fn change(&self, change: Change) -> Result<(), LedgerError> {
         let (done, written) = oneshot::channel();
-        // A writer that is gone drops `done`, which is an answer too.
-        let _ = self.jobs.send(Job { change, done });
-        let outcome = written.await.unwrap_or_else(|_| Err("its writer has ended".into()));
+        if let Some(jobs) = &*self.jobs.lock().unwrap_or_else(PoisonError::into_inner) {
+            // A writer that is gone drops `done`, which is an answer too.
+            let _ = jobs.send(Job { change, done });
+        }
+        let outcome = written.await.unwrap_or_else(|_| Err("it is closed".into()));
         outcome.map_err(|reason| LedgerError::Access { path: self.path.clone(), reason })
     }
 }
@@ -221,6 +242,7 @@ fn open_database(path: &Path) -> Result<(Database, Contents), LedgerError> {
         drop(database);
         std::fs::rename(&unfinished, path).map_err(access)?;
     }
+    peek(path)?;
     // The library checks its own invariants by panicking where a file was damaged
     // in ways it did not foresee.
     let opened = std::panic::catch_unwind(|| {
@@ -231,6 +253,22 @@ fn open_database(path: &Path) -> Result<(Database, Contents), LedgerError> {
     opened.unwrap_or_else(|_| {
         Err(LedgerError::Damaged { path: path.to_owned(), reason: "it contradicts itself".into() })
     })
+}
+
+/// Refuses another format without writing a byte, where that can be told: after a
+/// crash the file has to be repaired before it can be read.
+fn peek(path: &Path) -> Result<(), LedgerError> {
+    let format = std::panic::catch_unwind(|| {
+        let database = redb::ReadOnlyDatabase::open(path).ok()?;
+        let meta = database.begin_read().ok()?.open_table(META).ok()?;
+        meta.get(FORMAT_KEY).ok()?.map(|format| format.value())
+    });
+    match format {
+        Ok(Some(found)) if found != FORMAT => {
+            Err(LedgerError::Version { path: path.to_owned(), found })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn initialise(database: &Database) -> Result<(), redb::Error> {

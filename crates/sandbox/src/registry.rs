@@ -277,7 +277,8 @@ impl Registry {
 
     /// Ends what the gateway does for sandboxes; they stay as they are, and the
     /// next gateway finds them. Requests that wait get [`WakeError::ShuttingDown`](crate::WakeError::ShuttingDown).
-    /// Returns when no task of this registry runs.
+    /// Returns when no task of this registry runs and its state directory is free for
+    /// the next one.
     ///
     /// # Cancel safety
     /// When dropped, everything ends all the same.
@@ -285,6 +286,7 @@ impl Registry {
         self.services.leaving.cancel();
         self.services.actors.close();
         self.services.actors.wait().await;
+        self.services.ledger.close().await;
     }
 }
 

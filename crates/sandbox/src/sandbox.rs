@@ -19,7 +19,7 @@ use crate::permit::Permit;
 use crate::registry::Registry;
 use crate::services::Services;
 use crate::view::{View, WhyAwake};
-use crate::word::{Epoch, Gate, Word};
+use crate::word::{Epoch, Word};
 
 /// One life of one sandbox. Cheap to hold; holding it keeps nothing awake.
 pub struct Sandbox {
@@ -190,24 +190,6 @@ impl Sandbox {
                     sandbox = registry.successor(&sandbox);
                 }
             }
-        }
-    }
-
-    /// Wakes it without waiting: for an answer that says "it is waking".
-    ///
-    /// # Errors
-    /// [`WakeError::BackOff`] when an earlier start failed, or that the gateway ends.
-    pub fn begin_wake(self: &Arc<Self>) -> Result<(), WakeError> {
-        if self.word.gate() != Gate::Closed {
-            return Ok(());
-        }
-        if let Some(error) = self.back_off() {
-            return Err(error);
-        }
-        match self.send(Order::Wake(None)) {
-            // The next request makes the next life.
-            Ok(()) | Err(Unserved::Gone) => Ok(()),
-            Err(Unserved::Failed(error)) => Err(error),
         }
     }
 

@@ -157,8 +157,8 @@ impl Word {
         self.load().count
     }
 
-    /// Whether requests are let in.
-    pub(crate) fn gate(&self) -> Gate {
+    #[cfg(test)]
+    fn gate(&self) -> Gate {
         self.load().gate
     }
 }

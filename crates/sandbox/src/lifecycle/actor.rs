@@ -387,6 +387,9 @@ impl Actor {
             // Who waited while it was being stopped is served now.
             let wanted_now = wanted || !self.waiters.is_empty();
             if wanted_now && self.may_start() {
+                // Whoever had it stopped has been overruled: kept alive, it is
+                // tried again should this start fail.
+                self.stopped_by_order = false;
                 return Some(Event::Wake);
             }
             let order = match self.keep_alive_at(began) {
@@ -403,8 +406,8 @@ impl Actor {
 
     /// Answers those who want it to rest: it does.
     fn settle_stops(&mut self) -> Option<Event> {
-        let asked = !self.stoppers.is_empty();
-        self.stopped_by_order |= asked || !self.sleepers.is_empty();
+        let asked = !(self.stoppers.is_empty() && self.sleepers.is_empty());
+        self.stopped_by_order |= asked;
         for reply in self.stoppers.drain(..).chain(self.sleepers.drain(..)) {
             let _ = reply.send(Ok(()));
         }
