@@ -3,12 +3,19 @@
 
 use tidegate_testkit::gateway::{Gateway, Setup, run};
 
-/// Starts a gateway's configuration with `what` replaced by `with`.
+/// Starts a copy of a gateway's configuration, with ports and a state directory
+/// that are free, and with `what` replaced by `with`.
 async fn refusal(gateway: &Gateway, what: &str, with: &str) -> (Option<i32>, String) {
     let text = std::fs::read_to_string(gateway.config()).expect("the configuration is there");
     assert!(text.contains(what), "`{what}` isn't in the configuration:\n{text}");
+    let state = gateway.state_dir().display().to_string();
+    let text = text
+        .replace(what, with)
+        .replace(&gateway.address().to_string(), "127.0.0.1:0")
+        .replace("control = \"127.0.0.1:", "control = \"127.0.0.2:")
+        .replace(&state, &format!("{state}-other"));
     let file = gateway.config().with_file_name("bad.toml");
-    std::fs::write(&file, text.replace(what, with)).expect("it is written");
+    std::fs::write(&file, text).expect("it is written");
     run(&["serve", "--config", &file.display().to_string()]).await
 }
 
@@ -42,8 +49,14 @@ async fn what_cannot_work_exits_with_2_and_says_what_to_do() {
 #[tokio::test]
 async fn a_port_in_use_exits_with_2_and_names_it() {
     let gateway = Gateway::start(Setup::hello()).await;
+    let text = std::fs::read_to_string(gateway.config()).expect("the configuration is there");
     let state = gateway.state_dir().display().to_string();
-    let (code, said) = refusal(&gateway, &state, &format!("{state}-other")).await;
+    let file = gateway.config().with_file_name("same-port.toml");
+    let text = text
+        .replace("control = \"127.0.0.1:", "control = \"127.0.0.2:")
+        .replace(&state, &format!("{state}-other"));
+    std::fs::write(&file, text).expect("it is written");
+    let (code, said) = run(&["serve", "--config", &file.display().to_string()]).await;
     assert_eq!(code, Some(2), "{said}");
     let port = gateway.address().port().to_string();
     assert!(said.contains(&port) && said.contains("in use"), "{said}");

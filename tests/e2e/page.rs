@@ -5,16 +5,14 @@ use std::path::PathBuf;
 use tidegate_testkit::browser::{Browser, Page};
 use tidegate_testkit::gateway::{Gateway, Setup};
 use tidegate_testkit::model::Model;
-use tidegate_testkit::openclaw::Installation;
+use tidegate_testkit::openclaw::{Installation, repository};
 
 const KEY: &str = "sk-test-77c1d0be52fa4e36";
 const COMPOSER: &str = r#"document.querySelector('textarea[aria-label="Chat composer"]')"#;
 
-/// Where screenshots are kept: beside what cargo builds.
+/// Where screenshots are kept: with what cargo builds.
 fn screenshot(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a test knows its program");
-    let target = test.ancestors().nth(3).expect("it lies in a target directory");
-    target.join("screenshots").join(name)
+    repository().join("target/screenshots").join(name)
 }
 
 async fn say(page: &mut Page<'_>, words: &str) {

@@ -4,7 +4,7 @@ use tidegate_testkit::gateway::{Ask, Gateway, Setup};
 use tokio_tungstenite::tungstenite::Message;
 
 fn drowsy() -> Setup {
-    Setup::hello().with("sleep-after", "\"500ms\"")
+    Setup::hello().with("sleep-after", "\"1s\"")
 }
 
 #[tokio::test]
@@ -76,7 +76,9 @@ async fn what_a_client_sees_of_a_sleeping_sandbox_is_what_its_placement_says() {
     assert_ne!(answer.header("retry-after"), "");
     assert!(gateway.processes("hello-app").is_empty());
 
+    let slow = r#"["/bin/sh", "-c", "sleep 3; exec /opt/tidegate hello-app --port 3000"]"#;
     let waking = Setup::hello()
+        .with("command", slow)
         .replacing("port = 3000\nsandbox", "port = 3000\nwhen-asleep = \"page\"\nsandbox");
     let gateway = Gateway::start(waking).await;
     let answer = gateway.ask(page).await;

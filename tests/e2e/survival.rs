@@ -8,17 +8,19 @@ async fn a_killed_gateway_finds_every_sandbox_running_and_serves_it() {
         gateway.get(user, "/").await;
     }
     let mut before = gateway.processes("");
+    let lives = [gateway.sandbox("alice").await, gateway.sandbox("bob").await]
+        .map(|sandbox| sandbox.incarnation());
     gateway.kill().await;
     let mut during = gateway.processes("");
     let ready = gateway.start_again().await;
     println!("ready {ready:?} after its start");
 
-    for user in ["alice", "bob"] {
+    for (user, life) in ["alice", "bob"].into_iter().zip(lives) {
         let who = gateway.json(user, "/api/whoami").await;
         assert_eq!(who["user"], user);
         assert_eq!(who["visits"], 1);
         assert_eq!(gateway.sandbox(user).await.state(), "running");
-        assert_eq!(gateway.sandbox(user).await.incarnation(), 1);
+        assert_eq!(gateway.sandbox(user).await.incarnation(), life);
     }
     let mut after = gateway.processes("");
     for pids in [&mut before, &mut during, &mut after] {

@@ -1,6 +1,7 @@
 //! What a sandbox may reach outside: the upstreams of its template, without keys.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::{Arc, Mutex};
 
 use tidegate_testkit::gateway::{Gateway, Setup};
@@ -54,6 +55,9 @@ async fn an_upstream_is_reached_with_a_key_that_the_sandbox_never_sees() {
     let (address, asked) = listen().await;
     let script = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(script.path(), ASK).expect("the script is written");
+    // The tenant isn't us: files that it shall see must be readable by all.
+    let everyone = std::fs::Permissions::from_mode(0o644);
+    std::fs::set_permissions(script.path(), everyone).expect("its mode is set");
     let command = r#"["/bin/sh", "-c", "perl /opt/ask.pl model.upstream.internal other.upstream.internal example.com; exec /opt/tidegate hello-app --port 3000"]"#;
     let upstreams = format!(
         "\n[upstreams.model]\nurl = \"http://{address}/base/\"\n\
