@@ -70,21 +70,32 @@ async fn main() -> anyhow::Result<()> {
     }
     show("freeze", freeze);
     show("thaw", thaw);
-    for (name, mark) in [("keeper", "keeper\0"), ("init", "init\0init\0")] {
-        for entry in std::fs::read_dir("/proc")?.flatten() {
-            let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            let ours = command.ends_with(mark.as_bytes()) || command.starts_with(mark.as_bytes());
-            if ours {
-                let memory = std::fs::read_to_string(entry.path().join("smaps_rollup"))?;
-                let lines = memory.lines().filter(|l| {
-                    ["Rss:", "Pss:", "Private_Dirty:"].iter().any(|field| l.starts_with(field))
-                });
-                println!("{name}: {}", lines.collect::<Vec<_>>().join("; "));
-            }
+    let keeper = processes(|pid| {
+        let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        command.starts_with(state.path().as_os_str().as_encoded_bytes())
+    });
+    let init = processes(|pid| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+        parent.and_then(|pid| pid.trim().parse().ok()).is_some_and(|pid| keeper.contains(&pid))
+    });
+    for (name, pids) in [("keeper", &keeper), ("init", &init)] {
+        for pid in pids {
+            let memory = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+            let lines = memory.lines().filter(|l| {
+                ["Rss:", "Pss:", "Private_Dirty:"].iter().any(|field| l.starts_with(field))
+            });
+            println!("{name}: {}", lines.collect::<Vec<_>>().join("; "));
         }
     }
     driver.destroy(&spec.id, Files::Remove).await?;
     Ok(())
+}
+
+fn processes(which: impl Fn(u32) -> bool) -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| which(*pid)).collect()
 }
 
 async fn timed<T, E>(work: impl Future<Output = Result<T, E>>) -> Result<Duration, E> {

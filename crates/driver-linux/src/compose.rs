@@ -189,20 +189,28 @@ fn etc_of_host(steps: &mut Vec<Step>, parts: &Parts<'_>) {
 /// The directory's own /etc, with our files in place of its own where it has
 /// files to put them on.
 fn etc_of_directory(steps: &mut Vec<Step>, root: &Path, parts: &Parts<'_>) -> io::Result<()> {
+    // INVARIANT: nothing of a root directory is looked at through a link. Here,
+    // outside, a link would lead to the machine's own files.
     let etc = root.join("etc");
-    if !etc.is_dir() {
+    let is = |path: &Path, kind: fn(&fs::FileType) -> bool| {
+        fs::symlink_metadata(path).is_ok_and(|metadata| kind(&metadata.file_type()))
+    };
+    if !is(&etc, fs::FileType::is_dir) {
         etc_of_host(steps, parts);
         return Ok(());
     }
     bind(steps, &etc, "/etc", Access::ReadOnly);
     let mut files = own_etc(parts);
-    let passwd = fs::read_to_string(etc.join("passwd")).unwrap_or_default();
+    let passwd = match is(&etc.join("passwd"), fs::FileType::is_file) {
+        true => fs::read_to_string(etc.join("passwd"))?,
+        false => String::new(),
+    };
     let known = |line: &str| line.split(':').nth(2) == Some(&APP_ID.to_string());
     if !passwd.lines().any(known) {
         files.push(("passwd", format!("{passwd}user:x:{APP_ID}:{APP_ID}:user:{HOME}:/bin/sh\n")));
     }
     for (name, content) in files {
-        if !etc.join(name).is_file() {
+        if !is(&etc.join(name), fs::FileType::is_file) {
             continue;
         }
         let at = format!("/.tidegate/etc/{name}");

@@ -170,6 +170,7 @@ pub enum Signal {
 
 /// A message from the keeper.
 #[derive(Debug, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "a few exist at a time, for microseconds")]
 pub enum FromKeeper {
     /// To the request of that number.
     Answer(u32, Result<Reply, Failure>),
@@ -179,6 +180,7 @@ pub enum FromKeeper {
 
 /// A good answer.
 #[derive(Debug, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "a few exist at a time, for microseconds")]
 pub enum Reply {
     /// It was done.
     Done,

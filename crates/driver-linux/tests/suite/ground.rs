@@ -37,6 +37,17 @@ impl Ground {
     }
 }
 
+impl Drop for Ground {
+    /// What a failed test left would outlive it: that is what keepers are for.
+    fn drop(&mut self) {
+        for keeper in crate::adoption::keepers(self.state.path()) {
+            if let Some(pid) = rustix::process::Pid::from_raw(keeper) {
+                _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+    }
+}
+
 pub(crate) fn open(state_dir: PathBuf) -> Arc<LinuxDriver> {
     LinuxDriver::new(Config { state_dir }).expect("the state directory opens")
 }

@@ -8,4 +8,5 @@ mod leaks;
 mod life;
 mod neighbours;
 mod refusals;
+mod roots;
 mod unprivileged;

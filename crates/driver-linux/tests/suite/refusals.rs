@@ -16,10 +16,11 @@ fn open(state: &std::path::Path) -> Result<(), OpenError> {
 
 #[tokio::test]
 async fn a_state_directory_has_one_user_at_a_time() {
-    let ground = Ground::new();
-    assert!(matches!(open(ground.state.path()), Err(OpenError::InUse { .. })));
-    drop(ground.driver);
-    open(ground.state.path()).expect("free again");
+    let state = tempfile::tempdir().expect("a directory");
+    let driver = crate::ground::open(state.path().to_owned());
+    assert!(matches!(open(state.path()), Err(OpenError::InUse { .. })));
+    drop(driver);
+    open(state.path()).expect("free again");
 }
 
 #[tokio::test]

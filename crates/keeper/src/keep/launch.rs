@@ -21,6 +21,7 @@ use crate::failure::{During, failure};
 /// when the keeper no longer needs it.
 pub(crate) fn launch() -> ExitCode {
     process::close_from(3);
+    be_as_killable_as_others();
     let Some(gateway) = process::inherited(0) else { return ExitCode::from(2) };
     let (request, fds) = match wire::receive::<Request>(&gateway) {
         Ok(Some(message)) => message,
@@ -33,6 +34,16 @@ pub(crate) fn launch() -> ExitCode {
             tell(&gateway, request.id, failure);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// A gateway that its service manager shields from the out-of-memory killer must
+/// not hand that on to tenants. Raising is always allowed; nothing to do at 0.
+fn be_as_killable_as_others() {
+    const FILE: &str = "/proc/self/oom_score_adj";
+    let shielded = fs::read_to_string(FILE).is_ok_and(|value| value.starts_with('-'));
+    if shielded {
+        drop(fs::write(FILE, "0"));
     }
 }
 
