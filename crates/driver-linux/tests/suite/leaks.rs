@@ -97,8 +97,10 @@ async fn part_that_makes_and_destroys() {
         }
         let driver = Arc::clone(&driver);
         running.spawn(async move {
-            let spec =
-                spec(&format!("leak-{number}"), template(&["/bin/sh", "-c", "exec sleep 9"]));
+            let mut template = template(&["/bin/sh", "-c", "exec sleep 9"]);
+            // Every fiftieth with a disk: each takes a while.
+            template.limits.disk = (number % 50 == 0).then_some(16 << 20);
+            let spec = spec(&format!("leak-{number}"), template);
             run(&driver, &spec, &[]).await;
             driver.destroy(&spec.id, Files::Remove).await.expect("destroys");
         });

@@ -59,7 +59,7 @@ async fn a_directory_is_the_root_and_cannot_be_written() {
     fs::write(root.path().join("etc/passwd"), "root:x:0:0::/:/bin/sh\n").expect("writes");
     let said = say(
         root.path(),
-        "ls /app; ls /etc; cat /etc/hosts /etc/passwd; : > /app/x; : > /etc/x; : > /x; : > /home/user/x && echo home",
+        "ls /app; ls /etc; cat /etc/hosts /etc/passwd; echo > /app/x; echo > /etc/x; echo > /x; echo > /home/user/x && echo home",
     )
     .await;
     assert!(said.starts_with("hosts\npasswd\n127.0.0.1 localhost root\n"), "{said}");
