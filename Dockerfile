@@ -1,7 +1,7 @@
 # tidegate in a container, not root.
 #
 #   docker build -t tidegate .
-#   docker run --name tidegate -p 8080:8080 \
+#   docker run --init --name tidegate -p 8080:8080 \
 #     -v ./tidegate.toml:/etc/tidegate/tidegate.toml:ro -v tidegate:/var/lib/tidegate \
 #     --security-opt seccomp=unconfined --security-opt apparmor=unconfined \
 #     --security-opt systempaths=unconfined tidegate

@@ -11,6 +11,7 @@
 //! | `reload` | configuration and plugins change under load |
 //! | `upstreams` | models are reachable, their keys aren't |
 //! | `malformed` | HTTP that isn't |
+//! | `unprivileged` | the same without root |
 //! | `openclaw` | the real application, two users, its own protocol |
 //! | `page` | the same in a real browser |
 //! | `up` | `cargo xtask up`, from start to Ctrl-C |
@@ -24,6 +25,7 @@ mod reload;
 mod sign_in;
 mod sleep;
 mod survival;
+mod unprivileged;
 mod up;
 mod upstreams;
 mod users;

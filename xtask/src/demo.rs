@@ -150,7 +150,7 @@ impl Settings<'_> {
         text = map_values(&text, STATE_DIR, |_| Some(self.state_dir.to_owned()));
         text = map_values(&text, SOURCE, |value| {
             let builtin = value.starts_with("builtin:");
-            (!builtin).then(|| self.example.join(value))
+            (!builtin).then(|| absolute(self.example, value))
         });
         Ok(format!(
             "# Written by `cargo xtask up` from {}/tidegate.toml; changed again with the next run.\n\n{text}",
@@ -165,6 +165,15 @@ fn replace(text: &mut String, what: &str, with: &str) -> Result<()> {
     anyhow::ensure!(found == 1, "`{}` stands in it {found} times, not once", what.trim());
     *text = text.replacen(what, with, 1);
     Ok(())
+}
+
+/// `path` as seen from `base`, with each leading `..` resolved: binds are written in
+/// full.
+fn absolute(base: &Path, path: &str) -> PathBuf {
+    match (path.strip_prefix("../"), base.parent()) {
+        (Some(rest), Some(parent)) => absolute(parent, rest),
+        _ => base.join(path),
+    }
 }
 
 /// Passes every string that follows `key` (which ends with the opening quote) to
@@ -212,7 +221,7 @@ mod tests {
     fn effective(app: App, model: Option<Model>) -> String {
         let state = tempfile::tempdir().expect("a temporary directory");
         let settings = Settings {
-            example: &examples().join(app.name()),
+            example: &examples().canonicalize().expect("it is there").join(app.name()),
             state_dir: state.path(),
             binary: Path::new("/build/tidegate"),
             listen: SocketAddr::from(([127, 0, 0, 1], 4000)),
@@ -237,10 +246,18 @@ mod tests {
             assert!(!text.contains(":8080"), "{text}");
             assert!(!text.contains(":8081"), "{text}");
             assert!(!text.contains(":19999"), "{text}");
-            assert!(!text.contains("\"../"), "a relative path is left:\n{text}");
+            assert!(!text.contains("../"), "a relative path is left:\n{text}");
         }
         assert!(effective(App::Hello, None).contains("\"/build/tidegate\""));
         assert!(effective(App::Openclaw, Some(provider)).contains("http://127.0.0.1:5000/"));
+    }
+
+    #[test]
+    fn paths_are_written_in_full() {
+        let check = |path, full| assert_eq!(absolute(Path::new("/r/a/b"), path), Path::new(full));
+        check("start.sh", "/r/a/b/start.sh");
+        check("../../.cache/x", "/r/.cache/x");
+        check("/elsewhere", "/elsewhere");
     }
 
     #[test]

@@ -39,6 +39,7 @@ pub struct Gateway {
     process: Option<Child>,
     config: PathBuf,
     state_dir: PathBuf,
+    user: Option<u32>,
     // Last: what is in it is used by the others until they are dropped.
     directory: Option<TempDir>,
 }
@@ -64,6 +65,7 @@ impl Gateway {
             process: None,
             config: written.config,
             state_dir: written.state_dir,
+            user: written.user,
             directory: Some(directory),
         };
         gateway.start_again().await;
@@ -176,7 +178,11 @@ impl Gateway {
             .append(true)
             .open(self.log_file())
             .expect("its log can be written");
-        Command::new(binary::path())
+        let mut command = Command::new(binary::path());
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
+        command
             .arg("serve")
             .arg("--config")
             .arg(&self.config)

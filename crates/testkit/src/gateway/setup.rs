@@ -2,11 +2,15 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 
 use super::binary;
 use crate::model::Model;
 use crate::openclaw::repository;
+
+/// A user id that no system hands out by itself.
+const UNPRIVILEGED: u32 = 60_123;
 
 /// A configuration in the making. Begin with [`Setup::hello`] or [`Setup::openclaw`].
 #[derive(Debug, Clone)]
@@ -19,6 +23,7 @@ pub struct Setup {
     binds: Vec<(PathBuf, String)>,
     replaced: Vec<(String, String)>,
     added: String,
+    user: Option<u32>,
 }
 
 #[derive(Debug, Clone)]
@@ -36,6 +41,8 @@ pub(super) struct Written {
     pub(super) users: Vec<(String, String)>,
     /// Stands in the environment of every process in this gateway's sandboxes.
     pub(super) marker: String,
+    /// As whom the gateway runs; as the tests do when absent.
+    pub(super) user: Option<u32>,
 }
 
 impl Setup {
@@ -117,6 +124,15 @@ impl Setup {
         self
     }
 
+    /// Runs the gateway without any privilege, as a user of its own. Where the tests
+    /// have none either, this changes nothing.
+    #[must_use]
+    pub fn unprivileged(mut self) -> Self {
+        let root = std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+        self.user = root.then_some(UNPRIVILEGED);
+        self
+    }
+
     /// Adds a user with the demo application.
     #[must_use]
     pub fn with_user(mut self, name: &str) -> Self {
@@ -150,7 +166,10 @@ impl Setup {
         }
         let config = directory.join("tidegate.toml");
         std::fs::write(&config, text).expect("the configuration is written");
-        Written { config, state_dir, users, marker }
+        if let Some(user) = self.user {
+            own(directory, user);
+        }
+        Written { config, state_dir, users, marker, user: self.user }
     }
 
     fn render(
@@ -202,6 +221,19 @@ impl Setup {
         text.push_str("]\n");
         text.push_str("\n[templates.hello.env]\nMARKER\n");
         text
+    }
+}
+
+/// Gives a directory and all that is in it to `user`.
+fn own(directory: &Path, user: u32) {
+    chown(directory, Some(user), Some(user)).expect("root may give files away");
+    for entry in std::fs::read_dir(directory).expect("it can be read").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            own(&path, user);
+        } else {
+            chown(&path, Some(user), Some(user)).expect("root may give files away");
+        }
     }
 }
 
