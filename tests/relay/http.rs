@@ -382,7 +382,11 @@ async fn the_sandbox_sees_what_was_decided_and_no_credential() {
     assert_eq!(seen.header("host"), Some("Alice.Example:80"));
     assert_eq!(seen.header("cookie"), Some("a=1; b=2"));
     assert_eq!(seen.header("x-forwarded-user"), Some("alice"));
-    assert_eq!(seen.header("x-forwarded-for"), Some("100.64.0.3"), "loopback would be the sandbox itself");
+    assert_eq!(
+        seen.header("x-forwarded-for"),
+        Some("100.64.0.3"),
+        "loopback would be the sandbox itself"
+    );
     assert_eq!(seen.header("x-forwarded-proto"), Some("http"));
     assert_eq!(seen.header("x-forwarded-host"), Some("alice.example:80"));
     let all = format!("{seen:?}");
