@@ -15,6 +15,7 @@ use tidegate_sandbox::{Driver, Registry};
 use tidegate_types::meter::Counter;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{blocking, plugins, templates, upstreams};
@@ -24,6 +25,9 @@ use crate::request::chain;
 /// Editors and compilers write a file in several steps; this long after the last
 /// one it is read.
 const SETTLED: Duration = Duration::from_millis(150);
+
+/// A file that never comes to rest is read after this long all the same.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a reload touches.
 pub(crate) struct Reloader {
@@ -64,13 +68,11 @@ impl Reloader {
                 _ = hangup.recv() => {}
                 event = changes.recv() => {
                     let Some(path) = event else { return };
-                    if !self.watched().contains(&path) {
+                    let watched = self.watched();
+                    if !watched.contains(&path) {
                         continue;
                     }
-                    // Wait until nothing has changed for a while.
-                    while let Ok(Some(_)) =
-                        tokio::time::timeout(SETTLED, changes.recv()).await
-                    {}
+                    settled(&watched, &mut changes).await;
                 }
             }
             self.reload_and_say().await;
@@ -192,6 +194,18 @@ fn lines(problems: impl ToString) -> Vec<String> {
     problems.to_string().lines().map(str::to_owned).collect()
 }
 
+/// Waits until none of these files has changed for a while. Other files of the
+/// same folders, a log perhaps, may change all the time.
+async fn settled(watched: &BTreeSet<PathBuf>, changes: &mut mpsc::UnboundedReceiver<PathBuf>) {
+    let mut quiet = Instant::now() + SETTLED;
+    let patience = Instant::now() + PATIENCE;
+    while let Ok(Some(path)) = tokio::time::timeout_at(quiet.min(patience), changes.recv()).await {
+        if watched.contains(&path) {
+            quiet = Instant::now() + SETTLED;
+        }
+    }
+}
+
 /// Sockets and directories are not exchanged under a running gateway.
 fn say_what_needs_a_restart(before: &Config, after: &Config) {
     let (old, new) = (&before.server, &after.server);
@@ -207,5 +221,25 @@ fn say_what_needs_a_restart(before: &Config, after: &Config) {
     ];
     for (key, _) in differences.iter().filter(|(_, differs)| *differs) {
         tracing::warn!("`server.{key}` changed: it takes effect at the next start");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_neighbour_that_changes_all_the_time_does_not_hold_up_a_reload() {
+        let (send, mut changes) = mpsc::unbounded_channel();
+        let busy = tokio::spawn(async move {
+            while send.send(PathBuf::from("/etc/tidegate/serve.log")).is_ok() {
+                tokio::time::sleep(SETTLED / 10).await;
+            }
+        });
+        let watched = BTreeSet::from([PathBuf::from("/etc/tidegate/tidegate.toml")]);
+        settled(&watched, &mut changes).await;
+        assert!(!busy.is_finished(), "the neighbour still writes");
+        drop(changes);
+        busy.await.expect("it ends with its reader");
     }
 }
