@@ -75,6 +75,7 @@ impl Setup {
         let users = vec!["alice".to_owned(), "bob".to_owned()];
         Self {
             users,
+            user: None,
             text,
             secrets: Vec::new(),
             binds: Vec::new(),
