@@ -33,10 +33,7 @@ fn template(program: &Path) -> Arc<Template> {
         name: TemplateName::new("bench").expect("a name"),
         driver: "linux".into(),
         root: template::Root::Host,
-        binds: vec![template::Bind {
-            source: program.to_owned(),
-            target: "/opt/tidegate".into(),
-        }],
+        binds: vec![template::Bind { source: program.to_owned(), target: "/opt/tidegate".into() }],
         command: ["/opt/tidegate", "hello-app", "--port", "3000"].map(String::from).to_vec(),
         workdir: "/".into(),
         env: Vec::new(),
@@ -66,7 +63,8 @@ fn until_accepted(mut attempt: impl FnMut() -> bool) {
 fn bare(program: &Path) -> (Duration, Child) {
     // The port is free again when the listener is gone, and nobody else asks for
     // ports during a bench.
-    let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr()).expect("a port").port();
+    let port =
+        TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr()).expect("a port").port();
     let began = Instant::now();
     let child = Command::new(program)
         .args(["hello-app", "--port", &port.to_string()])
@@ -78,7 +76,12 @@ fn bare(program: &Path) -> (Duration, Child) {
     (began.elapsed(), child)
 }
 
-fn sandboxed(runtime: &Runtime, driver: &LinuxDriver, template: &Arc<Template>, n: u64) -> Duration {
+fn sandboxed(
+    runtime: &Runtime,
+    driver: &LinuxDriver,
+    template: &Arc<Template>,
+    n: u64,
+) -> Duration {
     let key = SandboxKey {
         tenant: TenantId::new("bench").expect("a name"),
         name: SandboxName::new("wake").expect("a name"),
