@@ -185,8 +185,7 @@ fn looks_digested(value: &str) -> bool {
     let Some(split) = value.len().checked_sub(DIGEST_LEN + 2) else { return false };
     let (head, digest) = value.as_bytes().split_at(split);
     let _ = head;
-    digest.starts_with(b"--")
-        && digest[2..].iter().all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7'))
+    digest.starts_with(b"--") && digest[2..].iter().all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7'))
 }
 
 fn base32(digest: &[u8]) -> String {
@@ -291,7 +290,8 @@ mod tests {
 
     #[test]
     fn every_normalised_name_is_a_valid_name() {
-        for input in ["x".repeat(256), "ü".repeat(100), "/../..".into(), "-".into(), "a".repeat(64)] {
+        for input in ["x".repeat(256), "ü".repeat(100), "/../..".into(), "-".into(), "a".repeat(64)]
+        {
             let name = SandboxName::normalise(&input).expect("opaque");
             assert!(SandboxName::new(name.as_str()).is_ok(), "{name}");
         }
