@@ -66,6 +66,10 @@ pub(crate) async fn forward(
         let detail = "Only requests are passed on to upstreams, not tunnels or WebSockets.";
         return problem(Kind::Method, detail, &[]);
     }
+    if echoes(request.method()) {
+        let detail = "TRACE is not passed on: its answer would show what the gateway adds.";
+        return problem(Kind::Method, detail, &[]);
+    }
     let name = match destination::upstream(request.uri(), request.headers()) {
         Ok(name) => name,
         Err(destination::Refused::Unnamed) => return not_allowed(caller, table),
@@ -102,6 +106,12 @@ pub(crate) async fn forward(
             problem(Kind::TimedOut, &detail, &[])
         }
     }
+}
+
+/// Whether the answer is the request itself, the gateway's credential included:
+/// RFC 9110 §9.3.8, and the name that IIS has for it.
+fn echoes(method: &Method) -> bool {
+    ["TRACE", "TRACK"].iter().any(|name| method.as_str().eq_ignore_ascii_case(name))
 }
 
 fn not_allowed(caller: &Caller, table: &Table) -> Response<GateBody> {

@@ -13,7 +13,7 @@ pub(crate) enum Kind {
     BadRequest,
     /// It means no upstream that this sandbox may call.
     NotAllowed,
-    /// Connections can't be tunnelled or upgraded.
+    /// Tunnels, upgrades and TRACE are not passed on.
     Method,
     /// The upstream can't be reached, or broke off.
     Unreachable,
@@ -33,7 +33,7 @@ impl Kind {
             Self::Method => (
                 StatusCode::NOT_IMPLEMENTED,
                 "not-relayed",
-                "Tunnels and upgrades are not passed on",
+                "This kind of request is not passed on",
             ),
             Self::Unreachable => {
                 (StatusCode::BAD_GATEWAY, "upstream-unreachable", "The upstream did not answer")

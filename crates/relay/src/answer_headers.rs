@@ -4,7 +4,7 @@
 //! name are shared with others. What could reach beyond the sandbox's own pages
 //! is removed here.
 
-use http::header::SET_COOKIE;
+use http::header::{CONTENT_LENGTH, SET_COOKIE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::Route;
@@ -26,6 +26,11 @@ const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 
 /// Makes the head that the client gets out of what the sandbox sent.
 pub(crate) fn outward(headers: &mut HeaderMap, route: &Route) {
+    // RFC 9112 §6.3: the encoding was what framed it; a length that says otherwise
+    // would now be believed.
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
+    }
     remove_hop_by_hop(headers);
     for (name, _reason) in NOT_THE_SANDBOXES {
         headers.remove(name);
@@ -41,7 +46,7 @@ pub(crate) fn outward(headers: &mut HeaderMap, route: &Route) {
 pub(crate) fn outward_trailers(trailers: &mut HeaderMap) {
     remove_hop_by_hop(trailers);
     trailers.remove(SET_COOKIE);
-    trailers.remove(http::header::CONTENT_LENGTH);
+    trailers.remove(CONTENT_LENGTH);
     trailers.remove(CLEAR_SITE_DATA);
     for (name, _reason) in NOT_THE_SANDBOXES {
         trailers.remove(name);
@@ -160,6 +165,18 @@ mod tests {
         headers.insert(CLEAR_SITE_DATA, "\"*\"".parse().unwrap());
         clear_site_data(&mut headers);
         assert!(!headers.contains_key(CLEAR_SITE_DATA));
+    }
+
+    #[test]
+    fn a_length_beside_an_encoding_says_nothing() {
+        let route = Route::new(Arc::new(crate::request_headers::example_facts()), 80);
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("3"));
+        outward(&mut headers, &route);
+        assert_eq!(headers[CONTENT_LENGTH], "3");
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        outward(&mut headers, &route);
+        assert!(headers.is_empty());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
-use tidegate_types::{Credential, RequestFacts};
+use tidegate_types::{Credential, HeaderEdit, RequestFacts};
 
 use crate::Route;
 use crate::seen_inside::seen_inside;
@@ -126,6 +126,15 @@ fn remove_own(headers: &mut HeaderMap, route: &Route) {
     remove_in_every_spelling(headers, &GATEWAYS_OWN);
     for (name, _) in &route.identity_headers {
         remove_in_every_spelling(headers, &[name.as_str()]);
+    }
+    // What a placement sets or removes, an application may rely on as much.
+    for edit in &route.request_headers {
+        match edit {
+            HeaderEdit::Set(name, _) | HeaderEdit::Remove(name) if !is_framing(name) => {
+                remove_in_every_spelling(headers, &[name.as_str()]);
+            }
+            _ => {}
+        }
     }
 }
 

@@ -150,6 +150,21 @@ async fn smuggled_requests_do_not_arrive() {
 }
 
 #[tokio::test]
+async fn a_method_whose_answer_is_the_request_never_reaches_an_upstream() {
+    for method in ["TRACE", "TRACK", "trace", "Track"] {
+        let (service, inside) = house().await;
+        let mut stream = inside.connect().await;
+        let request = format!("{method} /a HTTP/1.1\r\nhost: {HOST}\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.expect("answered");
+        let text = String::from_utf8_lossy(&answer);
+        assert!(text.starts_with("HTTP/1.1 501"), "{method}: {text}");
+        assert!(service.seen().is_empty(), "{method}");
+    }
+}
+
+#[tokio::test]
 async fn a_head_that_is_too_large_is_refused() {
     let (service, inside) = house().await;
     let large = format!("x-large: {}\r\n", "x".repeat(200 * 1024));

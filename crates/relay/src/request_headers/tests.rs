@@ -87,6 +87,33 @@ fn the_gateway_alone_says_who_the_client_and_the_user_are() {
 }
 
 #[test]
+fn what_a_placement_sets_or_removes_no_client_says_in_another_spelling() {
+    let mut route = route();
+    let name = HeaderName::from_static;
+    route.request_headers = vec![
+        HeaderEdit::Set(name("x-team"), HeaderValue::from_static("blue")),
+        HeaderEdit::Remove(name("x-debug")),
+        HeaderEdit::Append(name("x-note"), HeaderValue::from_static("ours")),
+    ];
+    let mut got = headers(&[
+        ("x-team", "red"),
+        ("x_team", "red"),
+        ("x_debug", "1"),
+        ("x-debug", "1"),
+        ("x-note", "theirs"),
+    ]);
+    inward(&mut got, &route, None);
+    assert_eq!(got.get_all("x-team").iter().collect::<Vec<_>>(), ["blue"]);
+    assert_eq!(got.get_all("x-note").iter().collect::<Vec<_>>(), ["theirs", "ours"]);
+    for gone in ["x_team", "x-debug", "x_debug"] {
+        assert!(!got.contains_key(gone), "{gone}");
+    }
+    let mut trailers = headers(&[("x-team", "red"), ("x_team", "red"), ("digest", "abc")]);
+    inward_trailers(&mut trailers, &route);
+    assert_eq!(trailers, headers(&[("digest", "abc")]));
+}
+
+#[test]
 fn a_credential_goes_and_its_neighbours_stay() {
     let cookie = |name: &str| Credential::Cookie(name.to_owned());
     let check = |sent: &[&str], strip: &[Credential], expected: Option<&str>| {
