@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `users` | two users, two sandboxes; nobody's credential reaches any |
 //! | `sign_in` | tokens become cookies; a cookie's word counts from its own origin |
+//! | `signed` | signed tokens instead of static ones |
+//! | `encrypted` | the same over TLS |
 //! | `sleep` | idle sandboxes sleep, the next request wakes them |
 //! | `survival` | the gateway or the application dies, and service goes on |
 //! | `abuse` | one sandbox misbehaves, the others don't notice |
@@ -18,11 +20,13 @@
 
 mod abuse;
 mod bad_input;
+mod encrypted;
 mod malformed;
 mod openclaw;
 mod page;
 mod reload;
 mod sign_in;
+mod signed;
 mod sleep;
 mod survival;
 mod unprivileged;

@@ -41,6 +41,7 @@ pub(crate) fn run(repo: &Repo, arguments: &[String]) -> Result<()> {
         cargo::command(repo)
             .args(["test", "--workspace"])
             .args(arguments)
-            .env("TIDEGATE_TEST_BINARY", binary),
+            .env("TIDEGATE_TEST_BINARY", binary)
+            .env("TIDEGATE_TEST_XTASK", std::env::current_exe()?),
     )
 }

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::OnceLock;
 
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
@@ -84,11 +83,10 @@ impl Demo {
         self.process.wait().await.expect("it ends").code()
     }
 
-    /// The built xtask.
+    /// The xtask under test.
     #[must_use]
     pub fn program() -> &'static Path {
-        static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-        PROGRAM.get_or_init(|| binary::build("xtask"))
+        binary::xtask()
     }
 
     /// The arguments that every test gives it.

@@ -18,8 +18,17 @@ pub(crate) fn path() -> &'static PathBuf {
     })
 }
 
+/// The xtask that runs the tests, or one built for them.
+pub(crate) fn xtask() -> &'static PathBuf {
+    static XTASK: OnceLock<PathBuf> = OnceLock::new();
+    XTASK.get_or_init(|| match std::env::var_os("TIDEGATE_TEST_XTASK") {
+        Some(named) => PathBuf::from(named),
+        None => build("xtask"),
+    })
+}
+
 /// Builds a package's program with the tests' profile; says where it is.
-pub(crate) fn build(package: &str) -> PathBuf {
+fn build(package: &str) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
         .current_dir(repository())
