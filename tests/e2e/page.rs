@@ -33,19 +33,27 @@ async fn a_person_opens_the_address_signs_in_and_chats() {
         (Err(why), _) | (_, Err(why)) => return crate::skipped("a_person_opens_the_address", &why),
     };
     let model = Model::start(&installation, KEY).await;
-    let gateway = Gateway::start(Setup::openclaw(&model, KEY)).await;
+    let mut gateway = Gateway::start(Setup::openclaw(&model, KEY)).await;
     let mut browser = Browser::start(&program).await;
-    let token = gateway.token("alice");
+    let token = gateway.token("alice").to_owned();
     let mut page = browser.open(&format!("http://{}/?token={token}", gateway.host("alice"))).await;
 
     say(&mut page, "what is the tide doing").await;
     page.screenshot(&screenshot("openclaw.png")).await;
     let address = page.evaluate("location.href").await;
-    assert!(!address.to_string().contains(token), "the token left the address bar: {address}");
+    assert!(!address.to_string().contains(&token), "the token left the address bar: {address}");
     let cookies = page.evaluate("document.cookie").await;
-    assert!(!cookies.to_string().contains(token), "scripts don't see the cookie: {cookies}");
+    assert!(!cookies.to_string().contains(&token), "scripts don't see the cookie: {cookies}");
 
-    // While the page is open its gateway sleeps; the page comes back by itself.
+    // While the page is open the gateway crashes and is started again: the same
+    // OpenClaw goes on, and the page comes back by itself.
+    let before = gateway.processes("openclaw");
+    gateway.kill().await;
+    gateway.start_again().await;
+    say(&mut page, "is anybody still there").await;
+    assert_eq!(gateway.processes("openclaw"), before);
+
+    // While the page is open its sandbox sleeps; the page comes back by itself.
     gateway.tell("alice", "sleep").await;
     gateway.tell("alice", "wake").await;
     say(&mut page, "and what is it doing now").await;
