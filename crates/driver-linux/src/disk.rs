@@ -40,8 +40,13 @@ pub(crate) fn attach(place: &Place, bytes: u64) -> io::Result<OwnedFd> {
     let image = place.disk();
     if !exists(place) {
         let new = place.directory.join("disk.new");
-        let file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        // Another file each time: what a gateway that was killed had begun to make
+        // may still be being written.
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
         file.set_len(bytes)?;
         let made = Command::new(MAKE)
             .args(["-q", "-F", "-m", "0", "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard"])

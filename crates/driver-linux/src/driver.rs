@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use crate::cgroup::{Cgroups, Role};
 use crate::sandbox::{Running, Sandbox};
 use crate::state::State;
+use crate::turns::Turns;
 use crate::{Config, OpenError, Probe, check, probe};
 
 /// Makes sandboxes on this machine. See [`Driver`] for each method.
@@ -31,6 +32,8 @@ pub struct LinuxDriver {
     live: Mutex<HashMap<SandboxKey, Arc<Sandbox>>>,
     /// Tells the runs of this process apart.
     pub(crate) runs: AtomicU64,
+    pub(crate) turns: Turns,
+    pub(crate) me: Weak<Self>,
 }
 
 impl LinuxDriver {
@@ -44,7 +47,16 @@ impl LinuxDriver {
         let cgroups = Cgroups::discover(state.tag());
         let offers = probe::Offers::of(state.program());
         let (live, runs) = (Mutex::default(), AtomicU64::new(0));
-        Ok(Arc::new(Self { state, cgroups, offers, live, runs }))
+        let turns = Turns::default();
+        Ok(Arc::new_cyclic(|me| Self {
+            state,
+            cgroups,
+            offers,
+            live,
+            runs,
+            turns,
+            me: Weak::clone(me),
+        }))
     }
 
     /// Looks at what this machine offers. Blocks for some milliseconds.
@@ -107,11 +119,15 @@ impl Driver for LinuxDriver {
     }
 
     async fn create(&self, spec: &Spec) -> Result<(), DriverError> {
-        self.create_sandbox(spec).await
+        let spec = spec.clone();
+        let key = spec.id.key.clone();
+        self.in_turn(&key, async move |driver| driver.create_sandbox(&spec).await).await
     }
 
     async fn start(&self, id: &SandboxId, env: &[(String, Secret)]) -> Result<(), DriverError> {
-        self.start_command(id, env).await
+        let (id, env) = (id.clone(), env.to_vec());
+        let key = id.key.clone();
+        self.in_turn(&key, async move |driver| driver.start_command(&id, &env).await).await
     }
 
     async fn dial(&self, id: &SandboxId, port: u16, from: IpAddr) -> Result<Dialled, DriverError> {
@@ -131,11 +147,15 @@ impl Driver for LinuxDriver {
     }
 
     async fn stop(&self, id: &SandboxId, grace: Duration) -> Result<Exit, DriverError> {
-        self.stop_command(id, grace).await
+        let id = id.clone();
+        let key = id.key.clone();
+        self.in_turn(&key, async move |driver| driver.stop_command(&id, grace).await).await
     }
 
     async fn destroy(&self, id: &SandboxId, files: Files) -> Result<(), DriverError> {
-        self.destroy_sandbox(id, files).await
+        let id = id.clone();
+        let key = id.key.clone();
+        self.in_turn(&key, async move |driver| driver.destroy_sandbox(&id, files).await).await
     }
 
     async fn list(&self) -> Result<Vec<Found>, DriverError> {

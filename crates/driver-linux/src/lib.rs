@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `state.rs` | what is on disk, and which users of the machine are whose |
 //! | `create.rs` `start.rs` `dial.rs` `stop.rs` `destroy.rs` `adopt.rs` | one verb each |
+//! | `turns.rs` | one change to a sandbox after the other, each to its end |
 //! | `sandbox.rs` `link.rs` `connect.rs` | a sandbox that exists and its keeper |
 //! | `compose.rs` | what a sandbox sees as its file system |
 //! | `cgroup/` `disk.rs` `tree.rs` `files.rs` | limits, freezing, disks, files |
@@ -37,6 +38,7 @@ mod start;
 mod state;
 mod stop;
 mod tree;
+mod turns;
 
 pub use config::{Config, OpenError};
 pub use driver::LinuxDriver;

@@ -84,7 +84,7 @@ impl State {
             let path = path.to_owned();
             move |source| OpenError::Io { path, source }
         };
-        make_directory(root).map_err(io(root))?;
+        make_root(root).map_err(io(root))?;
         let root = root.canonicalize().map_err(io(root))?;
         let lock_path = root.join("lock");
         let lock = File::create(&lock_path).map_err(io(&lock_path))?;
@@ -125,7 +125,13 @@ impl State {
         let mut records = Vec::new();
         for tenant in list(&all)? {
             for place in list(&tenant)? {
-                records.extend(read_record(&place)?);
+                let Some(record) = read_record(&place)? else { continue };
+                if self.place(&record.key).directory != place {
+                    let path = place.join("record.json");
+                    let reason = format!("it is of another sandbox, `{}`", record.key);
+                    return Err(OpenError::Damaged { path, reason });
+                }
+                records.push(record);
             }
         }
         Ok(records)
@@ -245,6 +251,19 @@ fn check_layout(root: &Path) -> Result<(), OpenError> {
         }
         Err(source) => Err(OpenError::Io { path, source }),
     }
+}
+
+/// The state directory itself. One that exists keeps its mode: it may be shared,
+/// by mistake too, and everything of ours in it is closed to others by itself. But
+/// whoever may write in it could put something else in our things' place.
+fn make_root(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().mode(0o711).recursive(true).create(path)?;
+    if fs::metadata(path)?.permissions().mode() & 0o022 != 0 {
+        let reason = "others may write in it: take that right away (chmod go-w), or use another \
+                      directory";
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+    }
+    Ok(())
 }
 
 /// A directory that only we may enter; it may exist.

@@ -1,6 +1,7 @@
 //! What is refused, and how it is said.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use tidegate_driver_linux::{Config, LinuxDriver, OpenError};
 use tidegate_sandbox::Driver;
@@ -43,6 +44,35 @@ async fn a_damaged_record_is_named_and_kept() {
     assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
     assert!(error.to_string().contains("sandboxes/tenant/name/record.json"), "{error}");
     assert_eq!(fs::read(place.join("record.json")).expect("there"), b"{\"key\":");
+}
+
+#[tokio::test]
+async fn a_record_in_another_sandboxs_place_is_named_and_kept() {
+    let state = tempfile::tempdir().expect("a directory");
+    open(state.path()).expect("opens");
+    let place = state.path().join("sandboxes/tenant/name");
+    fs::create_dir_all(&place).expect("makes");
+    let record = r#"{"key": {"tenant": "tenant", "name": "other"}, "range": 7}"#;
+    fs::write(place.join("record.json"), record).expect("writes");
+    let error = open(state.path()).expect_err("refused");
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+    assert_eq!(fs::read_to_string(place.join("record.json")).expect("there"), record);
+}
+
+#[tokio::test]
+async fn a_directory_that_exists_keeps_its_mode_and_must_be_closed_to_other_writers() {
+    let state = tempfile::tempdir().expect("a directory");
+    let mode = |mode| {
+        let set = fs::set_permissions(state.path(), fs::Permissions::from_mode(mode));
+        set.expect("sets its mode");
+    };
+    mode(0o755);
+    open(state.path()).expect("opens");
+    let now = fs::metadata(state.path()).expect("there").permissions().mode();
+    assert_eq!(now & 0o777, 0o755);
+    mode(0o1777);
+    let error = open(state.path()).expect_err("refused");
+    assert!(matches!(error, OpenError::Io { .. }), "{error}");
 }
 
 #[tokio::test]

@@ -40,6 +40,7 @@ cases! {
     a_frozen_sandbox_keeps_its_connections,
     a_frozen_sandbox_can_be_stopped,
     a_stale_incarnation_is_refused,
+    a_change_that_is_dropped_does_not_disturb_the_next,
     what_does_not_exist_is_absent,
     list_shows_what_exists,
     stats_are_of_the_sandbox,
@@ -266,6 +267,32 @@ async fn a_stale_incarnation_is_refused(bench: &Bench) -> Outcome {
         ensure!(current, "{error:?}");
     }
     ensure!(talk.ask("'alive'").await? == "alive");
+    Ok(None)
+}
+
+/// As when a start is overtaken by a destroy: whatever of it happens, happens
+/// before the destroy, which leaves nothing.
+async fn a_change_that_is_dropped_does_not_disturb_the_next(bench: &Bench) -> Outcome {
+    let disk = bench.driver.capabilities().disk_limit.then_some(16 << 20);
+    let spec = bench.spec_with("a", SERVER, |template| template.limits.disk = disk);
+    let driver = &bench.driver;
+    // Wherever it is after that long.
+    for after in [0, 1, 2, 5, 10, 20, 50, 100, 150, 200, 300].map(Duration::from_millis) {
+        let begun = tokio::time::timeout(after, bench.run(&spec)).await;
+        driver.destroy(&spec.id, Files::Remove).await.with_context(|| format!("{after:?}"))?;
+        ensure!(driver.list().await?.iter().all(|f| f.id.key != spec.id.key), "{after:?}: listed");
+        if let Ok(run) = begun {
+            run?;
+            break;
+        }
+    }
+    bench.run(&spec).await?;
+    let mut talk = bench.talk(&spec.id).await?;
+    ensure!(talk.ask("1 + 1").await? == "2");
+    let stopped = driver.stop(&spec.id, Duration::from_secs(10));
+    drop(tokio::time::timeout(Duration::from_millis(1), stopped).await);
+    driver.destroy(&spec.id, Files::Keep).await.context("after a stop")?;
+    bench.run(&spec).await.context("again")?;
     Ok(None)
 }
 
