@@ -15,7 +15,7 @@ use crate::openclaw::Installation;
 use crate::repo::Repo;
 use crate::say;
 
-use need::{APT, BROWSER, C_COMPILER, DRIVER, NPM};
+use need::{APT, BROWSER, C_COMPILER, NPM};
 
 /// Prepares this machine for building, trying and testing.
 #[derive(Args)]
@@ -68,10 +68,8 @@ pub(crate) fn for_openclaw(repo: &Repo) -> Result<()> {
 /// skipped by name.
 pub(crate) fn for_tests(repo: &Repo) -> Vec<String> {
     let mut missing = Vec::new();
-    for need in [&BROWSER, &DRIVER] {
-        if !need.is_met() && !apt::install(need) {
-            missing.push(need.in_words());
-        }
+    if !BROWSER.is_met() && !apt::install(&BROWSER) {
+        missing.push(BROWSER.in_words());
     }
     if let Err(problem) = for_openclaw(repo) {
         missing.push(format!("OpenClaw's tests will be skipped: {problem:#}"));

@@ -43,15 +43,6 @@ pub(super) const BROWSER: Need = Need {
     elsewhere: "install Chromium or Chrome",
 };
 
-/// For tests that speak WebDriver.
-pub(super) const DRIVER: Need = Need {
-    programs: &["chromedriver"],
-    what: "chromedriver",
-    purpose: "tests that steer the browser by WebDriver will be skipped without it",
-    packages: &["chromium-driver"],
-    elsewhere: "install the chromedriver of your Chromium's version",
-};
-
 /// How packages are installed here.
 pub(super) const APT: Need = Need {
     programs: &["apt-get"],
