@@ -22,8 +22,17 @@ struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        // Asked first: an nginx that is killed leaves its worker behind.
+        let pid = self.0.id().to_string();
+        let _ = Command::new("kill").args(["-TERM", &pid]).status();
+        let patience = Instant::now() + Duration::from_secs(5);
+        while matches!(self.0.try_wait(), Ok(None)) {
+            if Instant::now() > patience {
+                let _ = self.0.kill();
+                let _ = self.0.wait();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 
@@ -139,6 +148,8 @@ fn nginx(directory: &Path, name: &str, servers: &str) -> Running {
         .arg(&file)
         .arg("-p")
         .arg(directory)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .expect("nginx starts");
