@@ -94,7 +94,7 @@ impl Up {
         let outcome = tokio::select! {
             ready = ready(&mut gateway, control) => match ready {
                 Ok(()) => {
-                    self.announce(&users, control, &state_dir, model)?;
+                    self.announce(&users, control, &state_dir, binary, model)?;
                     tokio::select! {
                         status = gateway.wait() => Err(gateway.ended(status?)),
                         () = ends.wait() => Ok(()),
@@ -133,6 +133,7 @@ impl Up {
         users: &[User],
         control: SocketAddr,
         state_dir: &Path,
+        binary: &Path,
         model: Option<Model>,
     ) -> Result<()> {
         if self.json {
@@ -166,7 +167,7 @@ impl Up {
             }
             App::Hello => say::line("  - reload: the page counts visits, per user, across sleeps"),
         }
-        let cli = format!("tidegate --state-dir {}", state_dir.display());
+        let cli = format!("{} --state-dir {}", binary.display(), state_dir.display());
         say::line(format_args!(
             "  - `{cli} ps` shows the sandboxes, `… sleep NAME` puts one to rest"
         ));
