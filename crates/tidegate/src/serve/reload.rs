@@ -156,7 +156,17 @@ impl Reloader {
         let state_dir = self.state_dir.clone();
         let loaded = blocking(move || {
             let mut config = match &file {
-                Some(file) => tidegate_config::load(file).map_err(lines)?,
+                Some(file) => {
+                    let new = tidegate_config::load(file).map_err(lines)?;
+                    if is_half_written(&old, &new) {
+                        let file = file.display();
+                        return Err(vec![format!(
+                            "{file}: it names no plugin any more, as a file that is still being \
+                             written; if that is meant, restart the gateway"
+                        )]);
+                    }
+                    new
+                }
                 None => old,
             };
             if let Some(state_dir) = state_dir {
@@ -188,6 +198,13 @@ impl Reloader {
         self.live.store(Arc::new(Live { policy: self.policy.current(), loaded }));
         Ok(())
     }
+}
+
+/// Whether `new` refuses everybody where `old` did not. No file at all is valid,
+/// and so is an empty one, which is what an editor leaves for a moment; that must
+/// not shut everybody out.
+fn is_half_written(old: &Config, new: &Config) -> bool {
+    new.plugins.is_empty() && !old.plugins.is_empty()
 }
 
 fn lines(problems: impl ToString) -> Vec<String> {
@@ -227,6 +244,18 @@ fn say_what_needs_a_restart(before: &Config, after: &Config) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_empty_file_is_no_successor_of_one_that_lets_somebody_in() {
+        let read = |text| {
+            let config = tidegate_config::parse(text, "a test", std::path::Path::new("/"));
+            config.expect("valid")
+        };
+        let some = read("[[plugin]]\nname = \"a\"\nsource = \"builtin:token\"\n");
+        let none = read("");
+        assert!(is_half_written(&some, &none));
+        assert!(!is_half_written(&none, &none) && !is_half_written(&none, &some));
+    }
 
     #[tokio::test]
     async fn a_neighbour_that_changes_all_the_time_does_not_hold_up_a_reload() {
