@@ -1,6 +1,8 @@
 //! What sign-in and placing read of a request, as a trait: the host's resource in
 //! a plugin, a plain value in tests.
 
+use std::cell::OnceCell;
+
 use crate::worlds::plugin::tidegate::policy::types::Request;
 
 /// What sign-in and placing read of a request. See `wit/policy.wit` for each.
@@ -68,6 +70,46 @@ impl Facts for Request {
     }
     fn is_websocket(&self) -> bool {
         Request::is_websocket(self)
+    }
+}
+
+/// A request whose scheme is asked for at most once: each question is a call into
+/// the host, and signing in asks that one several times.
+#[derive(Debug)]
+pub struct Remembered<'r, F> {
+    request: &'r F,
+    https: OnceCell<bool>,
+}
+
+impl<'r, F: Facts> Remembered<'r, F> {
+    /// Nothing was asked yet.
+    #[must_use]
+    pub const fn new(request: &'r F) -> Self {
+        Self { request, https: OnceCell::new() }
+    }
+}
+
+impl<F: Facts> Facts for Remembered<'_, F> {
+    fn method(&self) -> String {
+        self.request.method()
+    }
+    fn is_https(&self) -> bool {
+        *self.https.get_or_init(|| self.request.is_https())
+    }
+    fn authority(&self) -> String {
+        self.request.authority()
+    }
+    fn path(&self) -> String {
+        self.request.path()
+    }
+    fn query(&self) -> Option<String> {
+        self.request.query()
+    }
+    fn header_values(&self, name: &str) -> Vec<Vec<u8>> {
+        self.request.header_values(name)
+    }
+    fn is_websocket(&self) -> bool {
+        self.request.is_websocket()
     }
 }
 

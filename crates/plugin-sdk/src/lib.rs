@@ -55,7 +55,7 @@ pub use serde_json;
 
 /// Everything a plugin usually needs.
 pub mod prelude {
-    pub use crate::facts::Facts;
+    pub use crate::facts::{Facts, Remembered};
     pub use crate::plugin::{
         Authenticate, Authenticated, ConfigError, Credential, Manifest, Placement, Plugin,
         Principal, Resolve, Resolved, denial, failure, manifest, principal,

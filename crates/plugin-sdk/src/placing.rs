@@ -74,15 +74,17 @@ impl Pattern {
     /// Puts the values in.
     #[must_use]
     pub fn expand(&self, values: &Values<'_>) -> String {
-        let mut expanded = String::new();
-        for piece in &self.0 {
-            expanded.push_str(match piece {
+        let texts = || {
+            self.0.iter().map(|piece| match piece {
                 Piece::Text(text) => text,
                 Piece::Value(Placeholder::Subject) => values.subject,
                 Piece::Value(Placeholder::Tenant) => values.tenant,
                 Piece::Value(Placeholder::Label) => values.label,
-            });
-        }
+            })
+        };
+        // Of its exact size: it crosses to the host without being moved again.
+        let mut expanded = String::with_capacity(texts().map(str::len).sum());
+        expanded.extend(texts());
         expanded
     }
 }
@@ -161,6 +163,13 @@ pub enum Asleep {
 }
 
 impl Recipe {
+    /// Whether `what` occurs in any of the patterns.
+    #[must_use]
+    pub fn uses(&self, what: Placeholder) -> bool {
+        let patterns = [&self.env, &self.labels, &self.request_headers];
+        patterns.into_iter().flat_map(BTreeMap::values).any(|pattern| pattern.uses(what))
+    }
+
     /// The placement of one request into `sandbox`.
     #[must_use]
     pub fn place(&self, sandbox: String, values: &Values<'_>) -> Placement {
@@ -183,9 +192,10 @@ impl Recipe {
             env: expand(&self.env),
             labels: expand(&self.labels),
             path: None,
-            request_headers: expand(&self.request_headers)
-                .into_iter()
-                .map(HeaderEdit::Set)
+            request_headers: self
+                .request_headers
+                .iter()
+                .map(|(name, p)| HeaderEdit::Set((name.clone(), p.expand(values))))
                 .collect(),
             response_headers: Vec::new(),
             relay: RelayMode::Raw,

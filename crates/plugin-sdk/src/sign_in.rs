@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::facts::Facts;
 use crate::plugin::{Credential, denial};
-use crate::text::{Form, Millis, percent_decode, percent_encode};
+use crate::text::{Form, Millis, is_encoded, percent_decode, percent_encode};
 use crate::worlds::plugin::tidegate::policy::types::Denial;
 
 /// Where a credential may stand. Part of a plugin's configuration (`serde(flatten)`).
@@ -118,14 +118,17 @@ impl Places {
 
     fn in_cookie(&self, request: &impl Facts) -> Vec<String> {
         let Some(name) = &self.cookie else { return Vec::new() };
-        let name = cookie_name(name, request.is_https());
         let values = request.header_values("cookie");
+        if values.is_empty() {
+            return Vec::new();
+        }
+        let https = request.is_https();
         let texts = values.iter().filter_map(|value| std::str::from_utf8(value).ok());
         let pairs = texts.flat_map(|text| text.split(';')).filter_map(|pair| {
             // Not `trim`, which knows more kinds of space than the host, than RFC
             // 6265 and than browsers: a sibling could plant `__Host-` behind one.
             let (key, value) = pair.trim_matches([' ', '\t']).split_once('=')?;
-            (key == name).then_some(value)
+            is_cookie(key, name, https).then_some(value)
         });
         pairs.map(|value| percent_decode(value, Form::Other).unwrap_or_default()).collect()
     }
@@ -146,7 +149,7 @@ impl Places {
     /// Both names of the cookie: the one that isn't read may hold a credential too.
     #[must_use]
     pub fn consumed(&self) -> Vec<Credential> {
-        let mut places = Vec::new();
+        let mut places = Vec::with_capacity(4);
         if self.header {
             places.push(Credential::Header("authorization".into()));
         }
@@ -202,7 +205,9 @@ impl Places {
 /// The value of a pair of a query when its name, decoded, is `name`.
 fn named<'p>(pair: &'p str, name: &str) -> Option<&'p str> {
     let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-    (key == name || percent_decode(key, Form::Query).as_deref() == Some(name)).then_some(value)
+    let decoded = || percent_decode(key, Form::Query);
+    (key == name || is_encoded(key, Form::Query) && decoded().as_deref() == Some(name))
+        .then_some(value)
 }
 
 /// The token of `Bearer TOKEN`; other schemes are somebody else's.
@@ -211,8 +216,16 @@ fn bearer(value: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
+/// No sibling sub-domain can plant a cookie whose name begins so.
+const HOST_ONLY: &str = "__Host-";
+
 fn cookie_name(name: &str, https: bool) -> String {
-    if https { format!("__Host-{name}") } else { name.into() }
+    if https { [HOST_ONLY, name].concat() } else { name.into() }
+}
+
+/// Whether `key` is what [`cookie_name`] makes of `name`.
+fn is_cookie(key: &str, name: &str, https: bool) -> bool {
+    if https { key.strip_prefix(HOST_ONLY) == Some(name) } else { key == name }
 }
 
 /// The request's own path and query without one parameter; the others byte for byte.

@@ -51,6 +51,7 @@ impl Authenticate for Jwt {
     fn authenticate(&self, request: &Request) -> Result<Authenticated, Failure> {
         let Config { key_set, places, required, .. } = &self.0;
         let deny = |code, message| Ok(Authenticated::Denied(places.unauthorized(code, message)));
+        let request = &Remembered::new(request);
         let (token, place) = match places.find(request) {
             // Not even the shape of one: another authenticator's.
             Found::One { token, .. } if token.split('.').count() != 3 && !required => {

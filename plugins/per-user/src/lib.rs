@@ -4,7 +4,11 @@ use serde::Deserialize;
 use tidegate_plugin::placing::{Pattern, Placeholder, Recipe, Values};
 use tidegate_plugin::prelude::*;
 
-struct PerUser(Config);
+struct PerUser {
+    config: Config,
+    /// Whether the tenant occurs in anything; the host isn't asked for it otherwise.
+    names_tenant: bool,
+}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -36,14 +40,19 @@ impl Plugin for PerUser {
             let message = "must contain `{subject}`, or all subjects would share one sandbox";
             return Err(ConfigError { path: "/sandbox".into(), message: message.into() });
         }
-        Ok(Self(config))
+        let Config { sandbox, host, recipe } = &config;
+        let mut patterns = std::iter::once(sandbox).chain(host);
+        let names_tenant =
+            patterns.any(|p| p.uses(Placeholder::Tenant)) || recipe.uses(Placeholder::Tenant);
+        Ok(Self { config, names_tenant })
     }
 }
 
 impl Resolve for PerUser {
     fn resolve(&self, request: &Request, who: &Identity) -> Result<Resolved, Failure> {
-        let Config { sandbox, host, recipe } = &self.0;
-        let (subject, tenant) = (who.subject(), who.tenant());
+        let Config { sandbox, host, recipe } = &self.config;
+        let subject = who.subject();
+        let tenant = if self.names_tenant { who.tenant() } else { String::new() };
         let values = Values { subject: &subject, tenant: &tenant, label: "" };
         if let Some(host) = host
             && request.host() != host.expand(&values).to_ascii_lowercase()

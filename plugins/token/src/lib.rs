@@ -50,6 +50,7 @@ impl Plugin for Token {
 impl Authenticate for Token {
     fn authenticate(&self, request: &Request) -> Result<Authenticated, Failure> {
         let Config { tokens, places, required } = &self.0;
+        let request = &Remembered::new(request);
         let (token, place) = match places.find(request) {
             Found::One { token, place } => (token, place),
             Found::Ambiguous(why) => {
