@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use tidegate_types::TenantId;
@@ -14,6 +15,14 @@ pub(crate) type Owner = Option<TenantId>;
 
 /// One queue: the instance used last stands at the back.
 type Queue = Mutex<VecDeque<(Owner, Instance)>>;
+
+/// Threads are numbered as they come: dealt to the queues in turn, and at the cost
+/// of one look where hashing their ids took as long as a small call.
+static THREADS: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    static THREAD: u64 = THREADS.fetch_add(1, Relaxed);
+}
 
 /// Idle instances, each for an owner. Bounded: the one that was idle longest in
 /// a full queue is dropped.
@@ -68,7 +77,7 @@ impl Pool {
     fn home(&self, owner: &Owner) -> usize {
         let hash = match owner {
             Some(tenant) => self.hasher.hash_one(tenant),
-            None => self.hasher.hash_one(std::thread::current().id()),
+            None => THREAD.with(|thread| *thread),
         };
         (hash % self.queues.len() as u64) as usize
     }
