@@ -3,17 +3,19 @@
 //!
 //! Beside it the bare baseline: one call of a component that does nothing, in the
 //! same engine. What lies between is what two questions with real answers cost:
-//! the strings both ways, a dozen getters, the plausibility checks.
+//! the strings both ways, seven calls back into the host, the plausibility checks.
 
 use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use serde_json::{Value, json};
-use tidegate_policy::{Decision, HostConfig, PluginSource, PluginSpec, PolicyHost, Secrets};
+use tidegate_policy::{Decision, HostConfig, PluginSource, PluginSpec, PolicyHost};
 use tidegate_types::{DecisionId, PluginName, RequestFacts, Secret, TemplateName};
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Engine, Store};
+
+const TOKEN: &str = "a-token-of-usual-length-0123456789";
 
 fn spec(name: &str, config: Value) -> PluginSpec {
     let component = tidegate_builtin::component(name).expect("first-party").into();
@@ -21,20 +23,23 @@ fn spec(name: &str, config: Value) -> PluginSpec {
     PluginSpec { config, ..PluginSpec::new(PluginName::new(name).expect("a name"), source) }
 }
 
-fn host() -> PolicyHost {
+/// With so many tokens; the first is the one that [`request`] bears.
+fn host(tokens: usize) -> PolicyHost {
+    let secret = |n: usize| {
+        let value = if n == 0 { TOKEN.into() } else { format!("another-one-of-that-length-{n}") };
+        (format!("TOKEN_{n}"), Secret::new(value))
+    };
+    let holder = |n: usize| {
+        let subject = if n == 0 { "alice".into() } else { format!("user-{n}") };
+        json!({ "secret": format!("TOKEN_{n}"), "subject": subject, "tenant": "demo" })
+    };
     let config = HostConfig {
-        secrets: Arc::new(Secrets::from_iter([
-            ("ALICE".to_owned(), Secret::new("a-token-of-usual-length-0123456789".into())),
-            ("BOB".to_owned(), Secret::new("another-one-of-about-that-length".into())),
-        ])),
+        secrets: Arc::new((0..tokens).map(secret).collect()),
         known_templates: [TemplateName::new("app").expect("a name")].into(),
         ..HostConfig::default()
     };
     let tokens = json!({
-        "tokens": [
-            { "secret": "ALICE", "subject": "alice", "tenant": "demo" },
-            { "secret": "BOB", "subject": "bob", "tenant": "demo" },
-        ],
+        "tokens": (0..tokens).map(holder).collect::<Vec<_>>(),
         "query-param": "token",
         "cookie": "tidegate",
     });
@@ -51,9 +56,9 @@ fn request() -> Arc<RequestFacts> {
         ("host", "alice.localhost:8080"),
         ("user-agent", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36"),
         ("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
-        ("cookie", "theme=dark; tidegate=a-token-of-usual-length-0123456789"),
+        ("cookie", &format!("theme=dark; tidegate={TOKEN}")),
     ] {
-        headers.insert(name, http::HeaderValue::from_static(value));
+        headers.insert(name, http::HeaderValue::from_str(value).expect("plain text"));
     }
     Arc::new(RequestFacts {
         method: http::Method::GET,
@@ -69,8 +74,8 @@ fn request() -> Arc<RequestFacts> {
 }
 
 fn policy_decision_warm(c: &mut Criterion) {
-    let (host, facts) = (host(), request());
-    let decide = || {
+    let facts = request();
+    let decide = |host: &PolicyHost| {
         let (generation, id) = (host.current(), DecisionId::random());
         let Decision::Granted { value: principal, .. } = generation.authenticate(&facts, id) else {
             panic!("not authenticated")
@@ -82,7 +87,11 @@ fn policy_decision_warm(c: &mut Criterion) {
         };
         placement
     };
-    c.bench_function("policy_decision_warm", |b| b.iter(|| black_box(decide())));
+    // What a token costs doesn't grow with the number of tokens there are.
+    for (name, tokens) in [("policy_decision_warm", 2), ("policy_decision_of_200_tokens", 200)] {
+        let host = host(tokens);
+        c.bench_function(name, |b| b.iter(|| black_box(decide(&host))));
+    }
 }
 
 fn empty_component_call(c: &mut Criterion) {

@@ -1,14 +1,24 @@
 //! `builtin:token`: static tokens, each naming a subject and a tenant. The tokens
 //! themselves stay with the host: the configuration holds names of secrets.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use tidegate_plugin::host::secrets;
+use tidegate_plugin::host::{secrets, tokens};
 use tidegate_plugin::prelude::*;
 use tidegate_plugin::sign_in::{Found, Places};
 
-struct Token(Config);
+/// Longer ones aren't remembered; the host hashes no message of any length.
+const MAX_REMEMBERED: usize = 4 << 10;
+
+struct Token {
+    config: Config,
+    /// SHA-256 of each token that matched, and whose it is: an index in `tokens`.
+    /// Asking the host about every secret again takes a call for each. What secrets
+    /// there are doesn't change in the life of an instance.
+    matched: RefCell<BTreeMap<Vec<u8>, usize>>,
+}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -43,13 +53,13 @@ impl Plugin for Token {
     }
 
     fn new(config: Config) -> Result<Self, ConfigError> {
-        Ok(Self(config))
+        Ok(Self { config, matched: RefCell::default() })
     }
 }
 
 impl Authenticate for Token {
     fn authenticate(&self, request: &Request) -> Result<Authenticated, Failure> {
-        let Config { tokens, places, required } = &self.0;
+        let Config { places, required, .. } = &self.config;
         let request = &Remembered::new(request);
         let (token, place) = match places.find(request) {
             Found::One { token, place } => (token, place),
@@ -62,14 +72,7 @@ impl Authenticate for Token {
             }
             Found::Nothing => return Ok(Authenticated::Abstain),
         };
-        // Every one is compared, so that the time taken doesn't tell which matched.
-        let mut holder = None;
-        for candidate in tokens {
-            if secrets::matches(&candidate.secret, &token) {
-                holder = Some(candidate);
-            }
-        }
-        let Some(holder) = holder else {
+        let Some(holder) = self.holder(&token) else {
             let refusal = places.unauthorized("token-invalid", "That token isn't valid.");
             return Ok(Authenticated::Denied(refusal));
         };
@@ -82,6 +85,27 @@ impl Authenticate for Token {
             consumed: places.consumed(),
             ..principal(&holder.subject, &holder.tenant)
         }))
+    }
+}
+
+impl Token {
+    /// Whose token this is. The time taken tells whether it is somebody's, as the
+    /// answer does, and nothing about any other: digests are looked up.
+    fn holder(&self, token: &str) -> Option<&Holder> {
+        let digest = (token.len() <= MAX_REMEMBERED).then(|| tokens::sha256(token.as_bytes()));
+        let known = digest.as_ref().and_then(|digest| self.matched.borrow().get(digest).copied());
+        let at = known.or_else(|| {
+            let mut at = None;
+            // Every one is compared, so that the time taken doesn't tell which matched.
+            for (candidate, holder) in self.config.tokens.iter().enumerate() {
+                if secrets::matches(&holder.secret, token) {
+                    at = Some(candidate);
+                }
+            }
+            self.matched.borrow_mut().extend(digest.zip(at));
+            at
+        })?;
+        self.config.tokens.get(at)
     }
 }
 

@@ -1,11 +1,13 @@
 //! `token`, `per-user` and `sub-domain`, as the binary embeds them.
 
+use std::sync::Arc;
+
 use serde_json::json;
-use tidegate_policy::Decision;
-use tidegate_types::{Credential, Lifetime, WhenAsleep};
+use tidegate_policy::{Decision, HostConfig, Secrets};
+use tidegate_types::{Credential, Lifetime, Secret, WhenAsleep};
 
 use crate::stage::{
-    authenticate, builtin, denied, granted, header, host, problem, request, resolve,
+    authenticate, builtin, config, denied, granted, header, host, problem, request, resolve,
 };
 
 fn tokens() -> tidegate_policy::PluginSpec {
@@ -55,6 +57,28 @@ fn a_bearer_token_says_who_it_is_and_is_reported_as_used() {
         Credential::Cookie("__Host-tidegate".into()),
     ];
     assert_eq!(principal.consumed, consumed);
+}
+
+#[test]
+fn a_token_that_matched_before_is_its_holders_until_the_secret_changes() {
+    let host = host(vec![tokens()]);
+    let asked = |token: &str| {
+        let bearer = format!("Bearer {token}");
+        authenticate(&host, &request("GET http://h/", &[("authorization", &bearer)]))
+    };
+    for _ in 0..3 {
+        for subject in ["alice", "bob"] {
+            let principal = granted(asked(&format!("{subject}-token")));
+            assert_eq!(principal.identity.subject.as_str(), subject);
+        }
+        assert_eq!(denied(asked("nope")).code, "token-invalid");
+    }
+    let renewed = [("ALICE_TOKEN", "renewed"), ("BOB_TOKEN", "bob-token")];
+    let secrets = renewed.map(|(name, value)| (name.to_owned(), Secret::new(value.into())));
+    let config = HostConfig { secrets: Arc::new(Secrets::from_iter(secrets)), ..config() };
+    host.reload(config, vec![tokens()]).expect("reloads");
+    assert_eq!(denied(asked("alice-token")).code, "token-invalid");
+    assert_eq!(granted(asked("renewed")).identity.subject.as_str(), "alice");
 }
 
 #[test]
