@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tidegate_config::{Config, MetricsAccess};
@@ -59,6 +60,10 @@ impl From<Vec<String>> for Unstartable {
         Self(problems)
     }
 }
+
+/// What WebSockets have for their close frames at least, the drain time being used
+/// up by requests.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Runs the gateway until SIGTERM or SIGINT; sandboxes go on running.
 ///
@@ -183,9 +188,12 @@ pub(crate) async fn run(orders: Orders) -> Result<(), Unstartable> {
     ready.store(false, Ordering::Relaxed);
     tracing::info!(drain = ?server.drain, "ending: open requests are finished, sandboxes stay");
     draining.cancel();
-    // Requests have the drain time; then what is left, WebSockets with 1012.
+    // Requests have the drain time; then what is left, WebSockets with 1012. They
+    // have the rest of it: a client that does not answer must not hold the end up.
+    let over = tokio::time::Instant::now() + server.drain;
     let _ = served.await;
-    front.relay.close().await;
+    let rest = over.saturating_duration_since(tokio::time::Instant::now());
+    let _ = tokio::time::timeout(rest.max(FAREWELL), front.relay.close()).await;
     drop(reloader);
     registry.shutdown().await;
     stop_control.cancel();
