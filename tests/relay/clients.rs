@@ -1,6 +1,6 @@
 //! Real clients through the relay. Each is skipped by name where it is not installed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tidegate_testkit::http::EchoServer;
@@ -161,6 +161,59 @@ print("well")
     let Some(got) = run("python3", &["-c", script, &port]).await else { return };
     assert_eq!(got.trim(), "well");
     assert_eq!(stage.plain.meters.connections.get(), 1);
+}
+
+/// The folder of the pinned httpx and what it needs, fetched once; `None`, with a
+/// line that says so, where it cannot be had.
+async fn httpx() -> Option<PathBuf> {
+    let cache = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache");
+    let folder = cache.join("httpx-0.28.1");
+    if folder.exists() {
+        return Some(folder);
+    }
+    std::fs::create_dir_all(&cache).unwrap();
+    let fetched = tempfile::tempdir_in(&cache).unwrap();
+    let target = fetched.path().to_str().unwrap();
+    let pip = ["-m", "pip", "install", "--quiet", "--target", target, "httpx[http2]==0.28.1"];
+    let installed = Command::new("python3").args(pip).stdin(Stdio::null()).output().await;
+    if !installed.is_ok_and(|output| output.status.success()) {
+        println!(
+            "skipped: httpx cannot be installed: Python 3 with pip and its registry are needed"
+        );
+        return None;
+    }
+    // Another copy of this test may have been quicker; then that one is used.
+    let _ = std::fs::rename(fetched.path(), &folder);
+    Some(folder)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn python_httpx_speaks_both_versions() {
+    let Some(folder) = httpx().await else { return };
+    let stage = stage().await;
+    let script = r#"
+import sys
+sys.path.insert(0, sys.argv[1])
+import httpx, ssl
+trust = ssl.create_default_context(cafile=sys.argv[4])
+with httpx.Client(base_url=sys.argv[2], timeout=60) as plain:
+    for i in range(20):
+        a = plain.post("/echo", content=(b"x" * 1000 for _ in range(10)))
+        assert a.status_code == 200 and len(a.content) == 10000 and a.http_version == "HTTP/1.1"
+    assert plain.get("/status/304").status_code == 304
+with httpx.Client(base_url=sys.argv[3], timeout=60, http2=True, verify=trust) as encrypted:
+    with encrypted.stream("GET", "/chunks/10/1000") as a:
+        assert a.http_version == "HTTP/2", a.http_version
+        assert sum(len(c) for c in a.iter_bytes()) == 10000
+    assert encrypted.post("/echo", content=b"y" * 100000).content == b"y" * 100000
+print("well")
+"#;
+    let folder = folder.to_str().unwrap();
+    let trust = stage.certificate.certificate.to_str().unwrap();
+    let (plain, encrypted) = (stage.url(""), stage.secure_url(""));
+    let arguments = ["-c", script, folder, &plain, &encrypted, trust];
+    let Some(got) = run("python3", &arguments).await else { return };
+    assert_eq!(got.trim(), "well");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
