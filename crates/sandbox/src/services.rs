@@ -74,6 +74,11 @@ pub trait Companion: Send + Sync + 'static {
         key: &SandboxKey,
         template: &Arc<Template>,
     ) -> AbortOnDropHandle<()>;
+
+    /// Its application has ended, or is about to be ended: whatever is held open
+    /// towards it holds its namespaces too, and is of no more use. May be told more
+    /// than once.
+    fn over(&self, key: &SandboxKey);
 }
 
 /// Shared by the sandboxes of one registry.

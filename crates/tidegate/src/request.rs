@@ -34,7 +34,7 @@ const PAGE_AFTER: Duration = Duration::from_millis(150);
 #[derive(Debug)]
 pub(crate) struct Front {
     pub(crate) registry: Arc<Registry>,
-    pub(crate) relay: Relay,
+    pub(crate) relay: Arc<Relay>,
     /// What a reload replaces.
     pub(crate) live: Arc<ArcSwap<Live>>,
     pub(crate) meters: Meters,

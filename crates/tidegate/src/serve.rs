@@ -102,12 +102,15 @@ pub(crate) async fn run(orders: Orders) -> Result<(), Unstartable> {
     let templates = templates(&loaded);
     let about = operator::about(&loaded, file.as_ref(), listens_at, warnings);
     let live = Arc::new(ArcSwap::from_pointee(Live { policy: policy.current(), loaded }));
+    let meters = Arc::new(tidegate_relay::Meters::default());
+    let relay = RelayConfig { meters: Arc::clone(&meters), ..RelayConfig::default() };
+    let relay = Arc::new(Relay::new(relay));
     let registry = Registry::open(RegistryConfig {
         state_dir: server.state_dir.clone(),
         drivers: drivers.clone(),
         templates,
         fill: Arc::new(LiveSecrets(Arc::clone(&live))),
-        companion: Arc::new(Gates { upstreams: Arc::clone(&gate) }),
+        companion: Arc::new(Gates { relay: Arc::clone(&relay), upstreams: Arc::clone(&gate) }),
         probe_from: GATEWAY_INSIDE,
         concurrent_starts: RegistryConfig::default_concurrent_starts(),
     })
@@ -115,10 +118,9 @@ pub(crate) async fn run(orders: Orders) -> Result<(), Unstartable> {
     .map_err(|error| chain(&error))?;
 
     let (draining, leaving) = (CancellationToken::new(), CancellationToken::new());
-    let meters = Arc::new(tidegate_relay::Meters::default());
     let front = Arc::new(Front {
         registry: Arc::clone(&registry),
-        relay: Relay::new(RelayConfig { meters: Arc::clone(&meters), ..RelayConfig::default() }),
+        relay,
         live: Arc::clone(&live),
         meters: crate::request::Meters::default(),
         leaving: leaving.clone(),

@@ -159,7 +159,7 @@ impl Actor {
         let sandbox = &self.sandbox;
         let key = &sandbox.id.key;
         if let Some(driver) = sandbox.driver()
-            && let Err(error) = driver.destroy(&sandbox.id, Files::Keep).await
+            && let Err(error) = rest::empty(sandbox, &driver, Files::Keep).await
         {
             tracing::warn!(sandbox = %key, %error, "a failed start could not be cleared away");
             sandbox.set_mode(Mode::AfterTrouble);

@@ -70,15 +70,24 @@ pub(super) async fn stop(sandbox: &Sandbox) -> Result<(), StartFailure> {
         // `destroy` ends it too, if less gently, and has the last word.
         Err(error) => tracing::warn!(sandbox = %sandbox.id.key, %error, "could not be stopped"),
     }
-    driver.destroy(&sandbox.id, Files::Keep).await?;
+    empty(sandbox, &driver, Files::Keep).await
+}
+
+/// Leaves nothing of a sandbox but its files, or not even those.
+pub(super) async fn empty(
+    sandbox: &Sandbox,
+    driver: &Arc<dyn Driver>,
+    files: Files,
+) -> Result<(), StartFailure> {
+    sandbox.services.companion.over(&sandbox.id.key);
+    driver.destroy(&sandbox.id, files).await?;
     Ok(())
 }
 
 /// Clears away what is left of an application that ended by itself.
 pub(super) async fn clear(sandbox: &Sandbox, exit: Exit) -> Result<(), StartFailure> {
     tracing::info!(sandbox = %sandbox.id.key, %exit, "the application ended");
-    driver_of(sandbox)?.destroy(&sandbox.id, Files::Keep).await?;
-    Ok(())
+    empty(sandbox, &driver_of(sandbox)?, Files::Keep).await
 }
 
 /// Removes every trace; what is recorded goes last.
@@ -87,7 +96,7 @@ pub(super) async fn destroy(sandbox: &Sandbox) -> Result<(), StartFailure> {
     let recipe = sandbox.recipe.load_full();
     let ledger = &sandbox.services.ledger;
     ledger.put(record(sandbox, &recipe, Intent::Destroy)).await?;
-    driver.destroy(&sandbox.id, Files::Remove).await?;
+    empty(sandbox, &driver, Files::Remove).await?;
     ledger.remove(&sandbox.id.key).await?;
     Ok(())
 }

@@ -52,6 +52,8 @@ struct Made {
 
 #[derive(Debug, Default)]
 struct State {
+    /// How often the gateway said that an application is over.
+    over: u64,
     script: Script,
     made: HashMap<SandboxKey, Made>,
     /// Names whose files are there.
@@ -85,6 +87,14 @@ impl Fake {
 
     pub(crate) fn script(&self, change: impl FnOnce(&mut Script)) {
         change(&mut self.lock().script);
+    }
+
+    pub(crate) fn note_over(&self) {
+        self.lock().over += 1;
+    }
+
+    pub(crate) fn over(&self) -> u64 {
+        self.lock().over
     }
 
     /// The calls so far; forgets them.

@@ -74,7 +74,7 @@ pub(crate) async fn open(
         drivers: HashMap::from([("fake".to_owned(), driver(fake))]),
         templates: templates.iter().map(|t| (t.name.clone(), Arc::clone(t))).collect(),
         fill: Arc::new(Secrets),
-        companion: Arc::new(Nobody),
+        companion: Arc::new(Nobody(Arc::clone(fake))),
         probe_from: IpAddr::V4(Ipv4Addr::LOCALHOST),
         concurrent_starts: 2,
     })
@@ -90,7 +90,7 @@ impl Fill for Secrets {
     }
 }
 
-struct Nobody;
+struct Nobody(Arc<Fake>);
 
 impl Companion for Nobody {
     fn listeners(&self, _: &Template) -> Vec<Listener> {
@@ -109,6 +109,10 @@ impl Companion for Nobody {
         _: &Arc<Template>,
     ) -> AbortOnDropHandle<()> {
         AbortOnDropHandle::new(tokio::spawn(async {}))
+    }
+
+    fn over(&self, _: &SandboxKey) {
+        self.0.note_over();
     }
 }
 

@@ -30,6 +30,7 @@ async fn an_idle_sandbox_goes_to_sleep_and_the_next_request_wakes_it() {
     let expected = ["create a 1", "start a 1", "stop a 1", "clear a 1", "create a 1", "start a 1"];
     assert_eq!(calls, expected);
     assert_eq!(house.registry.meters().sleeps.get(), 1);
+    assert_eq!(house.fake.over(), 1, "held connections are let go");
     house.fake.assert_used_well();
 }
 

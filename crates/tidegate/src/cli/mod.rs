@@ -118,7 +118,7 @@ fn dispatch(place: &Place, command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve(command) => command.run(place),
         Command::Check(command) => command.run(place),
-        Command::Init(command) => command.run(),
+        Command::Init(command) => command.run(place),
         Command::Ps(command) => command.run(place),
         Command::Logs(command) => command.run(place),
         Command::Wake(names) => names.run(place, act::Action::Wake),

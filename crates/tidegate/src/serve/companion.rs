@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use tidegate_egress::{ADDRESS, LISTENER, UpstreamGate, host_name};
+use tidegate_relay::Relay;
 use tidegate_sandbox::Companion;
 use tidegate_sandbox::driver::Listener;
 use tidegate_types::{SandboxKey, Template};
@@ -14,6 +15,8 @@ use tokio_util::task::AbortOnDropHandle;
 /// The gates of all sandboxes.
 #[derive(Debug)]
 pub(crate) struct Gates {
+    /// Keeps connections open towards applications.
+    pub(crate) relay: Arc<Relay>,
     pub(crate) upstreams: Arc<UpstreamGate>,
 }
 
@@ -43,5 +46,9 @@ impl Companion for Gates {
             // Ends when the handle is dropped: with the sandbox.
             gate.serve(listener, key, allowed, CancellationToken::new()).await;
         }))
+    }
+
+    fn over(&self, key: &SandboxKey) {
+        self.relay.forget(key);
     }
 }
