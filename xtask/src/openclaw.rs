@@ -18,6 +18,9 @@ const NODE: &str = "24.21.0";
 /// How the names of directories begin that are not an installation (yet, or any more).
 const UNFINISHED: &str = ".unfinished-";
 
+/// What OpenClaw's package leaves in its directory until its own first steps are done.
+const UNCONFIGURED: &str = ".openclaw-lifecycle-pending";
+
 /// One npm package, installed into a directory of its own.
 struct Package {
     /// Directory under the installation.
@@ -71,7 +74,9 @@ impl Installation {
     }
 
     fn has(&self, package: &Package) -> bool {
-        installed_version(&self.package_root(package)).as_deref() == Some(package.version)
+        let root = self.package_root(package);
+        installed_version(&root).as_deref() == Some(package.version)
+            && !root.join(UNCONFIGURED).exists()
     }
 
     fn package_root(&self, package: &Package) -> PathBuf {
@@ -116,6 +121,10 @@ impl Installation {
             arrived.as_deref().unwrap_or("of no version"),
             package.version
         );
+        let root = fresh.join("node_modules").join(&package.name);
+        if root.join(UNCONFIGURED).exists() {
+            self.configure(&root, fresh)?;
+        }
         let place = self.root.join(package.directory);
         let old = self.root.join(format!("{UNFINISHED}old-{}", package.directory));
         if place.exists() {
@@ -125,6 +134,25 @@ impl Installation {
         if old.exists() {
             fs::remove_dir_all(&old).context("removing the old installation")?;
         }
+        Ok(())
+    }
+}
+
+impl Installation {
+    /// Lets OpenClaw finish its own installation, which npm was told not to run:
+    /// it does so at its first start, and cannot in a sandbox, where it is read-only.
+    fn configure(&self, package: &Path, fresh: &Path) -> Result<()> {
+        process::quietly(
+            Command::new(self.node()?)
+                .arg(package.join("openclaw.mjs"))
+                .arg("--version")
+                .env("HOME", fresh),
+        )?;
+        anyhow::ensure!(
+            !package.join(UNCONFIGURED).exists(),
+            "OpenClaw did not finish its installation: `{UNCONFIGURED}` is still in {}",
+            package.display()
+        );
         Ok(())
     }
 }
