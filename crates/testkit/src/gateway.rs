@@ -201,6 +201,9 @@ impl Drop for Gateway {
         let failed = std::thread::panicking();
         if failed {
             eprintln!("---- the gateway's log ----\n{}", last_lines(&self.log(), 60));
+            for (name, log) in sandbox_logs(&self.state_dir) {
+                eprintln!("---- what sandbox {name} wrote ----\n{}", last_lines(&log, 30));
+            }
         }
         cleanup::destroy_all(self.control, &self.state_dir);
         if let Some(mut process) = self.process.take() {
@@ -212,6 +215,22 @@ impl Drop for Gateway {
             eprintln!("---- its state is kept in {} ----", directory.keep().display());
         }
     }
+}
+
+/// What sandboxes wrote, by tenant and name: gone once they are destroyed.
+fn sandbox_logs(state_dir: &Path) -> Vec<(String, String)> {
+    let children = |path: &Path| {
+        let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect::<Vec<_>>()
+    };
+    let tenants = children(&state_dir.join("sandboxes"));
+    let sandboxes = tenants.iter().flat_map(|tenant| children(tenant));
+    sandboxes
+        .filter_map(|sandbox| {
+            let log = std::fs::read(sandbox.join("log/output.log")).ok()?;
+            Some((sandbox.display().to_string(), String::from_utf8_lossy(&log).into_owned()))
+        })
+        .collect()
 }
 
 /// Runs the binary to its end; returns its exit code and what it said.
