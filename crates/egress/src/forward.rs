@@ -8,6 +8,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, hea
 use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use tidegate_types::fault::chain;
 use tidegate_types::meter::Counter;
 use tidegate_types::{SandboxKey, UpstreamName};
 use tokio::time::timeout;
@@ -172,15 +173,4 @@ fn inward(
     fields::inward(&mut head.headers, target);
     let body = Passing::new(body, config.idle_timeout, Received(Arc::clone(&target.meters)));
     Response::from_parts(head, body.boxed_unsync())
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

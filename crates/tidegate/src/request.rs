@@ -15,6 +15,7 @@ use http::{HeaderName, HeaderValue, Request, Response};
 use tidegate_policy::Decision;
 use tidegate_relay::{ClientBody, DECISION_HEADER, Handler, Peer, Relay, RelayBody, Route, facts};
 use tidegate_sandbox::{Permit, Registry, Sandbox};
+use tidegate_types::fault::chain;
 use tidegate_types::template::IdentityField;
 use tidegate_types::{
     Credential, DecisionId, HeaderEdit, Identity, Placement, Principal, RequestFacts, SandboxKey,
@@ -226,18 +227,6 @@ fn log(refusal: &Refusal, decision: DecisionId, status: u16, began: Instant) {
         }
         _ => tracing::info!(%decision, status, code, took_us, "refused"),
     }
-}
-
-/// An error with all that caused it.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 fn micros(began: Instant) -> u64 {

@@ -22,6 +22,7 @@ use tidegate_driver_linux::LinuxDriver;
 use tidegate_policy::PolicyHost;
 use tidegate_relay::{Limits, Relay, RelayConfig, ServerConfig, server_tls};
 use tidegate_sandbox::{Driver, Fill, Registry, RegistryConfig};
+use tidegate_types::fault::chain;
 use tidegate_types::{Secret, SecretName, Template, TemplateName};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -30,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use self::companion::Gates;
 use self::operator::Operator;
 use crate::live::{Live, Loaded};
-use crate::request::{Front, GATEWAY_INSIDE, chain};
+use crate::request::{Front, GATEWAY_INSIDE};
 
 /// What `serve` is told.
 #[derive(Debug)]

@@ -35,3 +35,16 @@ pub enum Retry {
     /// Something may have happened: only an idempotent operation may be repeated.
     Unsafe,
 }
+
+/// An error with all that caused it, as one line for a log: `the outer: the inner`.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_types::Lifetime;
+use tidegate_types::fault::chain;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep_until};
 
@@ -456,16 +457,4 @@ fn millis(duration: Duration) -> u64 {
 /// For a timer that is not meant to fire.
 fn far_future() -> Instant {
     Instant::now() + Duration::from_hours(24)
-}
-
-/// An error with what caused it, for a log line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

@@ -16,12 +16,13 @@ use tidegate_control::{
 use tidegate_egress::UpstreamGate;
 use tidegate_policy::{PluginStatus, PolicyHost};
 use tidegate_sandbox::{Phase, Registry, View};
+use tidegate_types::fault::chain;
 use tidegate_types::{Incarnation, SandboxKey};
 
 use super::metrics;
 use super::reload;
 use crate::live::Loaded;
-use crate::request::{Front, chain};
+use crate::request::Front;
 
 /// Answers the control API by asking whoever knows.
 #[derive(Debug)]

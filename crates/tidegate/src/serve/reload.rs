@@ -12,6 +12,7 @@ use tidegate_config::{Config, PluginSource};
 use tidegate_egress::UpstreamGate;
 use tidegate_policy::PolicyHost;
 use tidegate_sandbox::{Driver, Registry};
+use tidegate_types::fault::chain;
 use tidegate_types::meter::Counter;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -20,7 +21,6 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{blocking, plugins, templates, upstreams};
 use crate::live::{Live, Loaded};
-use crate::request::chain;
 
 /// Editors and compilers write a file in several steps; this long after the last
 /// one it is read.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use tidegate_egress::{GateConfig, Upstream, UpstreamGate};
+use tidegate_types::fault::chain;
 
 use crate::live::Loaded;
-use crate::request::chain;
 
 /// The gate to all upstreams.
 ///
