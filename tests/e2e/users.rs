@@ -86,3 +86,21 @@ async fn an_identity_that_a_client_claims_is_replaced_by_the_real_one() {
     assert_eq!(fields, ["alice"], "{seen}");
     assert!(!seen.to_string().contains("203.0.113.7"), "{seen}");
 }
+
+/// A client as a trusted proxy names it.
+const CLIENT: &str = "203.0.113.7";
+
+#[tokio::test]
+async fn an_application_finds_its_clients_address_where_the_template_says() {
+    for (place, peer) in [("header", "100.64.0.1"), ("socket", CLIENT)] {
+        let setup = Setup::hello()
+            .with("client-address", &format!("{place:?}"))
+            .replacing("[server]\n", "[server]\ntrusted-proxies = [\"127.0.0.0/8\"]\n");
+        let gateway = Gateway::start(setup).await;
+        let from = |path| Ask::get("alice", path).header("x-forwarded-for", CLIENT);
+        assert_eq!(gateway.ask(from("/api/whoami")).await.json()["peer"], peer, "{place}");
+        let request = gateway.ask(from("/api/request")).await.json();
+        let told = request["headers"].to_string().contains(CLIENT);
+        assert!(told, "{place}: the header field names it in any case: {request}");
+    }
+}

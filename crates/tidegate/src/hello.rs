@@ -59,13 +59,13 @@ async fn serve(port: u16) -> anyhow::Result<()> {
     let hello =
         Arc::new(Hello { started: Instant::now(), visits: AtomicU64::new(visits), visits_file });
     loop {
-        let (stream, _) = listener.accept().await?;
+        let (stream, peer) = listener.accept().await?;
         let hello = Arc::clone(&hello);
         // Ends with its connection; the process ends with the sandbox.
         tokio::spawn(async move {
             let service = hyper::service::service_fn(move |request| {
                 let hello = Arc::clone(&hello);
-                async move { Ok::<_, std::convert::Infallible>(hello.answer(request)) }
+                async move { Ok::<_, std::convert::Infallible>(hello.answer(request, peer)) }
             });
             let connection = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service)
@@ -77,13 +77,13 @@ async fn serve(port: u16) -> anyhow::Result<()> {
 }
 
 impl Hello {
-    fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
         match request.uri().path() {
             "/" => {
                 self.count_visit();
                 typed("text/html; charset=utf-8", PAGE.to_owned())
             }
-            "/api/whoami" => self.whoami(&request),
+            "/api/whoami" => self.whoami(&request, peer),
             "/api/request" => echo_request(&request),
             "/ws" => echo_websocket(request),
             _ => {
@@ -103,7 +103,7 @@ impl Hello {
         }
     }
 
-    fn whoami(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    fn whoami(&self, request: &Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
         let variable = |name: &str| std::env::var(name).ok();
         let user = request.headers().get("x-forwarded-user").and_then(|v| v.to_str().ok());
         typed(
@@ -113,6 +113,7 @@ impl Hello {
                 "sandbox": variable("TIDEGATE_SANDBOX"),
                 "tenant": variable("TIDEGATE_TENANT"),
                 "pid": std::process::id(),
+                "peer": peer.ip(),
                 "visits": self.visits.load(Ordering::Relaxed),
                 "awake_ms": u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             })
