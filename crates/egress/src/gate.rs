@@ -8,10 +8,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls_pki_types::CertificateDer;
+use tidegate_outgoing::{Connector, TrustError, connector};
 use tidegate_types::{SandboxKey, UpstreamName};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -66,14 +65,14 @@ pub enum GateError {
     Upstream(#[from] BadUpstream),
     /// Encrypted connections can't be made with these certificates.
     #[error("a trusted certificate for upstreams cannot be used")]
-    Certificates(#[source] rustls::Error),
+    Certificates(#[from] TrustError),
 }
 
 /// Passes sandboxes' requests on to upstreams. One per gateway.
 pub struct UpstreamGate {
     table: ArcSwap<Table>,
     config: GateConfig,
-    connector: HttpsConnector<HttpConnector>,
+    connector: Connector,
 }
 
 impl std::fmt::Debug for UpstreamGate {
@@ -88,8 +87,7 @@ impl UpstreamGate {
     /// # Errors
     /// [`GateError`], for the first thing that can't work.
     pub fn new(upstreams: &[Upstream], config: GateConfig) -> Result<Arc<Self>, GateError> {
-        let connector = client::connector(config.connect_timeout, &config.extra_roots)
-            .map_err(GateError::Certificates)?;
+        let connector = connector(config.connect_timeout, &config.extra_roots)?;
         let table = ArcSwap::from_pointee(table(upstreams, &Table::new())?);
         Ok(Arc::new(Self { table, config, connector }))
     }

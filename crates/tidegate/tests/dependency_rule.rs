@@ -12,7 +12,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("policy", &[]),
     ("sandbox", &[]),
     ("relay", &[]),
-    ("egress", &[]),
+    // The gateway's own way out; one connector for all who go there.
+    ("outgoing", &[]),
+    ("egress", &["outgoing"]),
     ("control", &[]),
     // The small program that runs beside and inside each sandbox, and its protocol.
     ("keeper", &[]),
@@ -33,6 +35,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "driver-linux",
             "egress",
             "keeper",
+            "outgoing",
             "policy",
             "relay",
             "sandbox",
