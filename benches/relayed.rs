@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use http::{Request, Response};
 use tidegate_relay::{
-    ClientBody, CloseReason, Handler, Peer, Relay, RelayBody, RelayConfig, Route, ServerConfig,
+    ClientBody, CloseReason, Flow, Handler, Peer, Relay, RelayBody, RelayConfig, Route, ServerConfig,
     Target, TrustedProxies, Upstream, facts, serve,
 };
 use tidegate_types::{DecisionId, SandboxKey, SandboxName, TenantId};
@@ -74,7 +74,15 @@ impl Target for Loopback {
         Ok(stream.into())
     }
 
-    fn client_bytes(&self, _n: u64) {}
+    fn client_bytes(&self, _n: u64) -> Flow {
+        Flow::Go
+    }
+
+    fn sandbox_bytes(&self, _n: u64) -> Flow {
+        Flow::Go
+    }
+
+    fn active_bytes(&self, _n: u64) {}
 
     fn upgraded(&self) {}
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use ::http::{Request, Response};
 use async_trait::async_trait;
 use tidegate_relay::{
-    ClientBody, CloseReason, Handler, Meters, Peer, Relay, RelayBody, RelayConfig, Route,
+    ClientBody, CloseReason, Flow, Handler, Meters, Peer, Relay, RelayBody, RelayConfig, Route,
     ServerConfig, Target, TrustedProxies, Upstream, facts, serve, server_tls,
 };
 use tidegate_testkit::tls::Certificate;
@@ -127,7 +127,10 @@ pub(crate) struct Sandbox {
     key: SandboxKey,
     upstream: SocketAddr,
     pub(crate) start: AtomicU64,
-    pub(crate) client_bytes: AtomicU64,
+    pub(crate) active_bytes: AtomicU64,
+    /// Bytes that the client may still send, and get.
+    pub(crate) may_send: AtomicU64,
+    pub(crate) may_get: AtomicU64,
     pub(crate) refuse: AtomicBool,
     pub(crate) in_flight: watch::Sender<i64>,
     pub(crate) upgraded: AtomicU64,
@@ -143,7 +146,9 @@ impl Sandbox {
             },
             upstream,
             start: AtomicU64::new(1),
-            client_bytes: AtomicU64::new(0),
+            active_bytes: AtomicU64::new(0),
+            may_send: AtomicU64::new(u64::MAX),
+            may_get: AtomicU64::new(u64::MAX),
             refuse: AtomicBool::new(false),
             in_flight: watch::Sender::new(0),
             upgraded: AtomicU64::new(0),
@@ -159,6 +164,14 @@ impl Sandbox {
             .await
             .expect("every request lets go of its sandbox")
             .unwrap();
+    }
+}
+
+/// Takes all of `n`, or nothing and says so.
+fn spend(budget: &AtomicU64, n: u64) -> Flow {
+    match budget.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(n)) {
+        Ok(_) => Flow::Go,
+        Err(_) => Flow::Cut,
     }
 }
 
@@ -196,8 +209,16 @@ impl Target for Admitted {
         Ok(stream.into())
     }
 
-    fn client_bytes(&self, n: u64) {
-        self.0.client_bytes.fetch_add(n, SeqCst);
+    fn client_bytes(&self, n: u64) -> Flow {
+        spend(&self.0.may_send, n)
+    }
+
+    fn sandbox_bytes(&self, n: u64) -> Flow {
+        spend(&self.0.may_get, n)
+    }
+
+    fn active_bytes(&self, n: u64) {
+        self.0.active_bytes.fetch_add(n, SeqCst);
     }
 
     fn upgraded(&self) {

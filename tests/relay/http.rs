@@ -116,7 +116,7 @@ async fn a_body_comes_back_while_it_is_still_being_sent() {
     client.until("one").await.unwrap();
     client.send("3\r\ntwo\r\n0\r\n\r\n").await.unwrap();
     client.until("two\r\n0\r\n\r\n").await.unwrap();
-    assert_eq!(gateway.sandbox.client_bytes.load(SeqCst), 6);
+    assert_eq!(gateway.sandbox.active_bytes.load(SeqCst), 6);
 }
 
 #[tokio::test]

@@ -142,7 +142,7 @@ async fn pings_are_no_activity_but_data_and_close_are() {
     let server = EchoWebSocket::start().await;
     let gateway = Gateway::start(server.address).await;
     let mut socket = connect(&gateway).await;
-    let counted = || gateway.sandbox.client_bytes.load(SeqCst);
+    let counted = || gateway.sandbox.active_bytes.load(SeqCst);
     for _ in 0..10 {
         socket.send(Message::Ping(Bytes::from_static(b"heartbeat"))).await.unwrap();
         assert!(matches!(socket.next().await, Some(Ok(Message::Pong(_)))));
@@ -233,7 +233,7 @@ async fn other_protocols_are_relayed_as_raw_bytes_with_half_closes() {
     client.read_to_end(&mut got).await.unwrap();
     assert_eq!(got, b"and back");
     gateway.sandbox.idle().await;
-    assert_eq!(gateway.sandbox.client_bytes.load(SeqCst), 9);
+    assert_eq!(gateway.sandbox.active_bytes.load(SeqCst), 9);
 }
 
 /// Both ends of a connection that was upgraded through a gateway; the server's
@@ -284,7 +284,7 @@ async fn bytes_that_come_with_the_handshake_are_not_lost() {
     server.read_exact(&mut at_server).await.unwrap();
     client.read_exact(&mut at_client).await.unwrap();
     assert_eq!((&at_server, &at_client), (b"early", b"first"));
-    assert_eq!(gateway.sandbox.client_bytes.load(SeqCst), 5);
+    assert_eq!(gateway.sandbox.active_bytes.load(SeqCst), 5);
 }
 
 #[tokio::test]

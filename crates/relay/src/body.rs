@@ -20,6 +20,9 @@ pub enum BodyError {
     /// The sandbox sent nothing for this long.
     #[error("no byte of the body came for {0:?}")]
     Idle(Duration),
+    /// A quota was used up in the middle of it.
+    #[error("a quota is used up")]
+    QuotaUsedUp,
 }
 
 impl BodyError {

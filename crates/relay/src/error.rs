@@ -44,6 +44,9 @@ pub enum RelayError {
     /// The client went away, or stopped sending its body.
     #[error("the client went away before its request was complete")]
     ClientGone(#[source] hyper::Error),
+    /// A quota was used up before the request was complete.
+    #[error("a quota is used up")]
+    QuotaUsedUp,
     /// The path that the placement asked for is not one.
     #[error("the placement's path `{0}` is not a valid path")]
     Path(String),
@@ -54,11 +57,12 @@ impl RelayError {
     pub(crate) fn from_hyper(error: hyper::Error) -> Self {
         use std::error::Error as _;
         if error.is_user() {
-            let malformed = error
-                .source()
-                .and_then(|cause| cause.downcast_ref::<BodyError>())
-                .is_some_and(BodyError::is_malformed);
-            return if malformed { Self::ClientMalformed(error) } else { Self::ClientGone(error) };
+            let cause = error.source().and_then(|cause| cause.downcast_ref::<BodyError>());
+            return match cause {
+                Some(BodyError::QuotaUsedUp) => Self::QuotaUsedUp,
+                Some(cause) if cause.is_malformed() => Self::ClientMalformed(error),
+                _ => Self::ClientGone(error),
+            };
         }
         if error.is_parse() || error.is_parse_too_large() {
             return Self::BadAnswer(Some(error));
@@ -103,6 +107,7 @@ impl RelayError {
             Self::AnswerTimeout(_) => (Sandbox, Unsafe, 504, "sandbox-answer-timeout"),
             Self::ClientMalformed(_) => (Client, Unsafe, 400, "malformed-body"),
             Self::ClientGone(_) => (Client, Unsafe, 499, "client-gone"),
+            Self::QuotaUsedUp => (Client, Unsafe, 429, "quota-exceeded"),
             Self::Path(_) => (Policy, Unsafe, 503, "placement-path"),
         }
     }

@@ -29,7 +29,7 @@ use crate::request_headers::{inward, inward_trailers, without_credentials};
 use crate::seen_inside::seen_inside;
 use crate::stall::Stall;
 use crate::upgrade::Upgraded;
-use crate::{BodyError, ClientBody, Meters, RelayBody, RelayError, Route, Target, Upstream};
+use crate::{BodyError, ClientBody, Flow, Meters, RelayBody, RelayError, Route, Target, Upstream};
 
 /// What an application sees as its peer where it gets the client's address in
 /// header fields: neither loopback nor an address of the Internet (RFC 6598), so
@@ -501,7 +501,11 @@ impl Body for ToSandbox {
             Ok(data) => {
                 let n = data.len() as u64;
                 streaming.meters.bytes_in.add(n);
-                streaming.target.client_bytes(n);
+                if streaming.target.client_bytes(n) == Flow::Cut {
+                    streaming.sent.done.store(true, Relaxed);
+                    return Poll::Ready(Some(Err(BodyError::QuotaUsedUp)));
+                }
+                streaming.target.active_bytes(n);
                 streaming.sent.bytes.fetch_add(n, Relaxed);
                 Frame::data(data)
             }
@@ -556,6 +560,20 @@ impl Answer {
         }
     }
 
+    /// Closes the connection to the sandbox, and ends the body in `error`.
+    fn break_off(
+        &mut self,
+        error: BodyError,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.lease = None;
+        self.failed = Some(error);
+        // hyper throws away what it has not sent yet when it meets an error, and
+        // sends it when it is told to wait: so it waits once.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
     pub(crate) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
@@ -578,15 +596,13 @@ impl Answer {
                 self.finish(cx);
                 return Poll::Ready(None);
             }
-            Some(Err(error)) => {
-                self.lease = None;
-                self.failed = Some(BodyError::Http(error));
-                // hyper throws away what it has not sent yet when it meets an
-                // error, and sends it when it is told to wait: so it waits once.
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
+            Some(Err(error)) => return self.break_off(BodyError::Http(error), cx),
         };
+        if let Some(data) = frame.data_ref()
+            && self.target.sandbox_bytes(data.len() as u64) == Flow::Cut
+        {
+            return self.break_off(BodyError::QuotaUsedUp, cx);
+        }
         if self.body.is_end_stream() {
             self.finish(cx);
         }

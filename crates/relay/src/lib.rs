@@ -48,7 +48,7 @@ pub use problem::{DECISION_HEADER, problem};
 pub use route::Route;
 pub use server::{Handler, Peer, ServerConfig, serve};
 pub use strict::Limits;
-pub use target::{CloseReason, Target, Upstream};
+pub use target::{CloseReason, Flow, Target, Upstream};
 pub use tls::{TlsError, server_tls};
 pub use trusted::{BadNetwork, TrustedProxies};
 pub use waking::waking_page;

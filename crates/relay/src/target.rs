@@ -32,10 +32,18 @@ pub trait Target: Send + Sync + fmt::Debug + 'static {
     /// Dropping it abandons the connection.
     async fn dial(&self, port: u16, from: IpAddr) -> io::Result<Upstream>;
 
-    /// The client sent `n` bytes that count as activity: of a body, or of
-    /// WebSocket data and close frames, never pings and pongs. Cheap; called per
-    /// read, not per byte.
-    fn client_bytes(&self, n: u64);
+    /// The client sent `n` bytes, of a body or of an upgraded connection; asked
+    /// before they are passed on. Cheap; called per read, not per byte.
+    fn client_bytes(&self, n: u64) -> Flow;
+
+    /// The sandbox sent `n` bytes, of a body or of an upgraded connection; asked
+    /// before they are passed on. Cheap; called per read, not per byte.
+    fn sandbox_bytes(&self, n: u64) -> Flow;
+
+    /// `n` of the bytes from the client count as activity: those of a body, or of
+    /// WebSocket data and close frames, never of pings and pongs. Cheap; called
+    /// per read, not per byte.
+    fn active_bytes(&self, n: u64);
 
     /// The request became a WebSocket (or another upgrade) and no longer counts
     /// as in flight. Called at most once.
@@ -49,6 +57,21 @@ pub trait Target: Send + Sync + fmt::Debug + 'static {
     async fn closing(&self) -> CloseReason;
 }
 
+/// Whether bytes may go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Flow {
+    /// They may.
+    Go,
+    /// A quota is used up: these bytes are not passed on, and nothing after them.
+    /// A request that has no answer yet is answered with
+    /// [`RelayError::QuotaUsedUp`](crate::RelayError::QuotaUsedUp); an answer that
+    /// has begun breaks off, so that its client cannot take it for whole; a
+    /// WebSocket is closed with 1008 if it stands between two frames, and broken
+    /// off if it doesn't.
+    Cut,
+}
+
 /// Why the gateway closes a WebSocket by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloseReason {
@@ -58,6 +81,8 @@ pub enum CloseReason {
     GatewayStops,
     /// The credential that opened it is no longer valid.
     CredentialExpired,
+    /// A quota is used up.
+    QuotaUsedUp,
 }
 
 impl CloseReason {
@@ -68,6 +93,7 @@ impl CloseReason {
         match self {
             Self::SandboxStops | Self::GatewayStops => 1012,
             Self::CredentialExpired => 4401,
+            Self::QuotaUsedUp => 1008,
         }
     }
 
@@ -78,6 +104,7 @@ impl CloseReason {
             Self::SandboxStops => "the sandbox went to rest",
             Self::GatewayStops => "the gateway restarts",
             Self::CredentialExpired => "the credential expired",
+            Self::QuotaUsedUp => "quota",
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::client_io::ClientIo;
 use crate::forward::Lease;
 use crate::strict::StrictIo;
-use crate::websocket::{Pump, Side};
+use crate::websocket::{Ended, Pump, Side};
 use crate::{CloseReason, Meters, Target, Upstream};
 
 /// How long the two sides may take to hand their connections over.
@@ -60,12 +60,14 @@ impl Upgraded {
         };
         let reason = tokio::select! {
             biased;
-            ended = pump.relay() => {
-                if let Err(error) = ended {
+            ended = pump.relay() => match ended {
+                Ok(Ended::Closed) => return,
+                Ok(Ended::Cut) => CloseReason::QuotaUsedUp,
+                Err(error) => {
                     tracing::debug!(%error, sandbox = %target.sandbox(), "an upgraded connection broke");
+                    return;
                 }
-                return;
-            }
+            },
             reason = target.closing() => reason,
             () = stopping.cancelled() => CloseReason::GatewayStops,
             () = expired => CloseReason::CredentialExpired,

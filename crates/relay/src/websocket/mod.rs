@@ -9,4 +9,4 @@ mod frames;
 mod pump;
 
 pub use frames::{Frames, close_frame};
-pub(crate) use pump::{Pump, Side};
+pub(crate) use pump::{Ended, Pump, Side};

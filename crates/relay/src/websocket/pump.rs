@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::frames::{Frames, close_frame};
 use crate::stall::Stall;
-use crate::{CloseReason, Meters, Target};
+use crate::{CloseReason, Flow, Meters, Target};
 
 /// Read at once.
 const SCRATCH: usize = 64 << 10;
@@ -43,8 +43,19 @@ pub(crate) struct Pump<'a, C, S> {
     outward: Direction,
     websocket: bool,
     half_closed: Stall,
+    /// A quota is used up.
+    cut: bool,
     target: &'a dyn Target,
     meters: &'a Meters,
+}
+
+/// How a pump stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// Both sides are done.
+    Closed,
+    /// A quota is used up; both sides are still there.
+    Cut,
 }
 
 /// One direction.
@@ -86,35 +97,51 @@ where
             sandbox: sandbox.stream,
             websocket,
             half_closed: Stall::new(HALF_CLOSED),
+            cut: false,
             target,
             meters,
         };
+        // What came with the handshake was read by others: it is counted here.
         let ahead = pump.inward.left.clone();
-        if !ahead.is_empty() {
-            came_in(&ahead, &mut pump.inward.frames, websocket, target, meters);
+        if !ahead.is_empty()
+            && came_in(&ahead, &mut pump.inward.frames, websocket, target, meters) == Flow::Cut
+        {
+            pump.inward.left.clear();
+            pump.cut = true;
+        }
+        let ahead = pump.outward.left.len() as u64;
+        if ahead > 0 && target.sandbox_bytes(ahead) == Flow::Cut {
+            pump.outward.left.clear();
+            pump.cut = true;
         }
         pump
     }
 
-    /// Relays until both directions ended.
+    /// Relays until both directions ended, or a quota is used up.
     ///
     /// # Errors
     /// One side broke off.
     ///
     /// # Cancel safety
     /// Can be dropped and called again: no byte is lost.
-    pub(crate) async fn relay(&mut self) -> io::Result<()> {
+    pub(crate) async fn relay(&mut self) -> io::Result<Ended> {
         poll_fn(|cx| self.poll(cx)).await
     }
 
     /// Closes as a WebSocket is closed: after the frame that is under way, with a
     /// close frame to both sides, and the client's own close frame awaited.
     pub(crate) async fn close(&mut self, reason: CloseReason) -> io::Result<()> {
-        self.outward.state = match self.outward.state {
-            State::Open => State::Finishing,
-            other => other,
-        };
-        poll_fn(|cx| self.poll_outward(cx)).await?;
+        // A frame may be as long as it likes: none is finished on a quota that is
+        // used up.
+        if self.cut {
+            self.outward.left.clear();
+        } else {
+            self.outward.state = match self.outward.state {
+                State::Open => State::Finishing,
+                other => other,
+            };
+            poll_fn(|cx| self.poll_outward(cx)).await?;
+        }
         if self.inward.left.is_empty() && self.inward.frames.at_boundary() {
             // The application hears it too; if it does not listen, it hears the
             // end of the connection.
@@ -146,37 +173,48 @@ where
         .await
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Ended>> {
         let inward = self.poll_inward(cx)?.is_ready();
         let outward = self.poll_outward(cx)?.is_ready();
+        if self.cut {
+            return Poll::Ready(Ok(Ended::Cut));
+        }
         match (inward, outward) {
-            (true, true) => Poll::Ready(Ok(())),
+            (true, true) => Poll::Ready(Ok(Ended::Closed)),
             (false, false) => Poll::Pending,
-            _ if self.websocket => self.half_closed.poll_expired(cx).map(Ok),
+            _ if self.websocket => self.half_closed.poll_expired(cx).map(|()| Ok(Ended::Closed)),
             _ => Poll::Pending,
         }
     }
 
     fn poll_inward(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let (websocket, target, meters) = (self.websocket, self.target, self.meters);
-        let (from, to) = (&mut self.client, &mut self.sandbox);
+        let (from, to, cut) = (&mut self.client, &mut self.sandbox, &mut self.cut);
         self.inward.poll(cx, from, to, |frames, bytes, event| {
-            if event == Event::Read {
-                came_in(bytes, frames, websocket, target, meters);
-            }
+            let flow = match event {
+                Event::Read => came_in(bytes, frames, websocket, target, meters),
+                Event::Written => Flow::Go,
+            };
+            *cut |= flow == Flow::Cut;
+            flow
         })
     }
 
     fn poll_outward(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let (websocket, meters) = (self.websocket, self.meters);
-        let (from, to) = (&mut self.sandbox, &mut self.client);
+        let (websocket, target, meters) = (self.websocket, self.target, self.meters);
+        let (from, to, cut) = (&mut self.sandbox, &mut self.client, &mut self.cut);
         self.outward.poll(cx, from, to, |frames, bytes, event| {
-            if event == Event::Written {
-                meters.bytes_out.add(bytes.len() as u64);
-                if websocket {
-                    frames.walk(bytes);
-                }
+            let n = bytes.len() as u64;
+            if event == Event::Read {
+                let flow = target.sandbox_bytes(n);
+                *cut |= flow == Flow::Cut;
+                return flow;
             }
+            meters.bytes_out.add(n);
+            if websocket {
+                frames.walk(bytes);
+            }
+            Flow::Go
         })
     }
 }
@@ -187,12 +225,24 @@ fn came_in(
     websocket: bool,
     target: &dyn Target,
     meters: &Meters,
-) {
-    meters.bytes_in.add(bytes.len() as u64);
-    let counted = if websocket { frames.walk(bytes) } else { bytes.len() as u64 };
-    if counted > 0 {
-        target.client_bytes(counted);
+) -> Flow {
+    let n = bytes.len() as u64;
+    meters.bytes_in.add(n);
+    if target.client_bytes(n) == Flow::Cut {
+        return Flow::Cut;
     }
+    let active = if websocket { frames.walk(bytes) } else { n };
+    if active > 0 {
+        target.active_bytes(active);
+    }
+    Flow::Go
+}
+
+/// What a read brought.
+enum More {
+    Yes,
+    No,
+    Cut,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -206,13 +256,14 @@ impl Direction {
         Self { left: ahead, frames: Frames::default(), state: State::Open, unflushed: false }
     }
 
-    /// Moves what can be moved. Ready when this direction has ended.
+    /// Moves what can be moved. Ready when this direction has ended, or when
+    /// `observe` says to cut it: what was read last is gone then.
     fn poll<R, W>(
         &mut self,
         cx: &mut Context<'_>,
         from: &mut R,
         to: &mut W,
-        mut observe: impl FnMut(&mut Frames, &[u8], Event),
+        mut observe: impl FnMut(&mut Frames, &[u8], Event) -> Flow,
     ) -> Poll<io::Result<()>>
     where
         R: AsyncRead + Unpin,
@@ -232,7 +283,8 @@ impl Direction {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
                 self.unflushed = true;
-                observe(&mut self.frames, self.left.get(..n).unwrap_or_default(), Event::Written);
+                let written = self.left.get(..n).unwrap_or_default();
+                let _ = observe(&mut self.frames, written, Event::Written);
                 self.left.advance(n);
             }
             match self.state {
@@ -246,16 +298,18 @@ impl Direction {
                 State::Finishing | State::Open => {}
             }
             let finishing = self.state == State::Finishing;
-            let more = with_space(|space| -> Poll<io::Result<bool>> {
+            let more = with_space(|space| -> Poll<io::Result<More>> {
                 let mut buf = ReadBuf::new(space);
                 if Pin::new(&mut *from).poll_read(cx, &mut buf)?.is_pending() {
                     return Poll::Pending;
                 }
                 let read = buf.filled();
                 if read.is_empty() {
-                    return Poll::Ready(Ok(false));
+                    return Poll::Ready(Ok(More::No));
                 }
-                observe(&mut self.frames, read, Event::Read);
+                if observe(&mut self.frames, read, Event::Read) == Flow::Cut {
+                    return Poll::Ready(Ok(More::Cut));
+                }
                 // Straight on, if the other side takes it. What it does not take
                 // is the one case in which bytes are kept.
                 let mut rest = read;
@@ -267,24 +321,25 @@ impl Direction {
                         Poll::Ready(n) => {
                             self.unflushed = true;
                             let (written, after) = rest.split_at(n);
-                            observe(&mut self.frames, written, Event::Written);
+                            let _ = observe(&mut self.frames, written, Event::Written);
                             rest = after;
                         }
                         Poll::Pending => break,
                     }
                 }
                 self.left = Bytes::copy_from_slice(rest);
-                Poll::Ready(Ok(true))
+                Poll::Ready(Ok(More::Yes))
             });
             match more? {
                 Poll::Pending => {
                     ready!(self.poll_flush(cx, to))?;
                     return Poll::Pending;
                 }
-                Poll::Ready(true) => {}
+                Poll::Ready(More::Yes) => {}
+                Poll::Ready(More::Cut) => return self.poll_flush(cx, to),
                 // While finishing: the frame under way never ends, nothing to
                 // wait for.
-                Poll::Ready(false) => self.state = State::Ended,
+                Poll::Ready(More::No) => self.state = State::Ended,
             }
         }
     }

@@ -4,7 +4,7 @@ use std::io;
 use std::net::IpAddr;
 
 use async_trait::async_trait;
-use tidegate_relay::{CloseReason, Target, Upstream};
+use tidegate_relay::{CloseReason, Flow, Target, Upstream};
 use tidegate_sandbox::Permit;
 use tidegate_sandbox::driver::{Dialled, DriverError};
 use tidegate_types::SandboxKey;
@@ -43,7 +43,15 @@ impl Target for Admitted {
         }
     }
 
-    fn client_bytes(&self, _n: u64) {
+    fn client_bytes(&self, _n: u64) -> Flow {
+        Flow::Go
+    }
+
+    fn sandbox_bytes(&self, _n: u64) -> Flow {
+        Flow::Go
+    }
+
+    fn active_bytes(&self, _n: u64) {
         self.permit.touch();
     }
 
