@@ -52,6 +52,9 @@ pub struct Server {
     pub drain: Duration,
     /// Bytes that a request's head may have.
     pub max_header_bytes: usize,
+    /// A PEM file of certificates to trust when the gateway itself calls a service;
+    /// absolute.
+    pub extra_roots: Option<PathBuf>,
 }
 
 /// Who may read `/metrics` on the control listener.
@@ -172,6 +175,13 @@ pub struct KeySet {
 /// Where the keys of a key set are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeySetSource {
+    /// A JWKS document that its issuer publishes.
+    Url {
+        /// `http` or `https`, without query and credentials.
+        url: Uri,
+        /// How often it is asked again; at least a second.
+        refresh: Duration,
+    },
     /// A JWKS file; absolute.
     File(PathBuf),
     /// A JWKS document in the configuration: JSON text with a `keys` array.

@@ -311,6 +311,12 @@ pub static SERVER: Section = Section {
             Or("65536"),
             "Bytes that a request's head may have; more is answered with 431.",
         ),
+        key(
+            "extra-roots",
+            Kind::Path,
+            Means("the web's authorities alone are trusted"),
+            "A PEM file of certificates to trust as well, when the gateway itself calls a service: key sets, plugins, and what plugins call. Upstreams of sandboxes aren't meant. Read at start.",
+        ),
     ],
 };
 
@@ -539,8 +545,20 @@ pub static SECRET: Section = Section {
 /// `[key-sets.NAME]`
 pub static KEY_SET: Section = Section {
     header: "[key-sets.NAME]",
-    doc: "What signed tokens are verified against: exactly one of `file`, `jwks` and `hs256`.",
+    doc: "What signed tokens are verified against: exactly one of `url`, `file`, `jwks` and `hs256`.",
     keys: &[
+        key(
+            "url",
+            Kind::Url,
+            Means("another source"),
+            "Where the issuer publishes its JWKS document. Fetched at start, every `refresh`, and at most every 30 s when a token names an unknown key; never while a request waits: the request that names a new key first is refused. The last good document is kept, also over restarts.",
+        ),
+        key(
+            "refresh",
+            Kind::Duration,
+            Or("\"1h\""),
+            "How often `url` is asked again: how long a key that the issuer took back is still accepted. At least 1s.",
+        ),
         key("file", Kind::Path, Means("another source"), "A JWKS file."),
         key(
             "jwks",

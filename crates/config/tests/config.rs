@@ -38,6 +38,7 @@ tls = { certificate = "tls/cert.pem", key = "/keys/key.pem" }
 trusted-proxies = ["10.0.0.0/8", "::1"]
 drain = "1m"
 max-header-bytes = 16384
+extra-roots = "tls/our-ca.pem"
 
 [[plugin]]
 name = "gatekeeper"
@@ -81,6 +82,10 @@ skew = "0s"
 [key-sets.inline]
 jwks = '{"keys": []}'
 
+[key-sets.issuer]
+url = "https://id.example.org/jwks.json"
+refresh = "10m"
+
 [upstreams.model]
 url = "https://api.example.org/v1"
 headers = { authorization = "Bearer secret:API-KEY" }
@@ -103,6 +108,7 @@ fn every_key_is_understood() {
     assert!(trusted("10.255.0.1") && trusted("::1") && trusted("::ffff:10.0.0.1"));
     assert!(!trusted("11.0.0.1") && !trusted("::2") && !trusted("127.0.0.1"));
     assert_eq!((server.drain, server.max_header_bytes), (Duration::from_secs(60), 16384));
+    assert_eq!(server.extra_roots.as_deref(), Some(Path::new("/etc/tidegate/tls/our-ca.pem")));
 
     let [gatekeeper, placer] = config.plugins.as_slice() else { panic!("two plugins") };
     assert_eq!(gatekeeper.source, PluginSource::Builtin("token".into()));
@@ -137,6 +143,11 @@ fn every_key_is_understood() {
     let main = &config.key_sets["main"];
     assert_eq!(main.source, KeySetSource::Hs256(SecretName::new("SIGNING")));
     assert_eq!(main.skew, Duration::ZERO);
+    let published = KeySetSource::Url {
+        url: http::Uri::from_static("https://id.example.org/jwks.json"),
+        refresh: Duration::from_secs(600),
+    };
+    assert_eq!(config.key_sets["issuer"].source, published);
 }
 
 #[test]
@@ -279,15 +290,23 @@ jwks = "{}"
 [key-sets.worse]
 jwks = "nope"
 skew = "1d"
+[key-sets.idle]
+url = "https://id.example.org/jwks.json"
+refresh = "10ms"
+[key-sets.still]
+file = "keys.json"
+refresh = "1h"
 "#,
         expect![[r#"
             tidegate.toml:2:1: secrets.A: a secret has exactly one source. Give one of `env`, `file` and `command`
             tidegate.toml:3:1: secrets.B: a secret has exactly one source. Give one of `env`, `file` and `command`
             tidegate.toml:6:10: secrets.C D: a secret's name has characters that `secret:NAME` can't have. Use letters, digits, _ and -
-            tidegate.toml:8:1: key-sets.none: a key set has exactly one source. Give one of `file`, `jwks` and `hs256`
+            tidegate.toml:8:1: key-sets.none: a key set has exactly one source. Give one of `url`, `file`, `jwks` and `hs256`
             tidegate.toml:10:8: key-sets.bad.jwks: this JSON has no `keys` array. Paste the whole document: '''{"keys": […]}'''
             tidegate.toml:12:8: key-sets.worse.jwks: this is not JSON: expected ident at line 1 column 2. Paste the whole document: '''{"keys": […]}'''
-            tidegate.toml:13:8: key-sets.worse.skew: 86400s is too long: expired tokens would pass. Use 10m at most"#]],
+            tidegate.toml:13:8: key-sets.worse.skew: 86400s is too long: expired tokens would pass. Use 10m at most
+            tidegate.toml:16:11: key-sets.idle.refresh: 10ms would keep the issuer busy. Use 1s at least
+            tidegate.toml:19:11: key-sets.still.refresh: only a key set with `url` is fetched again. Remove it: other sources are read at every reload"#]],
     );
 }
 

@@ -13,21 +13,30 @@ const MAX_SKEW: Duration = Duration::from_secs(600);
 
 pub(super) fn key_set(entry: &Entry<'_>, cx: &mut Context<'_>) -> Option<(String, KeySet)> {
     let fields = &entry.fields;
+    let url = fields.read_if_given("url", cx, read::url);
+    let refresh = fields.read("refresh", cx, refresh);
+    let refresh_given = fields.find("refresh");
     let file = fields.read_if_given("file", cx, read::path);
     let jwks = fields.read_if_given("jwks", cx, jwks);
     let hs256 = fields.read_if_given("hs256", cx, read::owned_text);
     let issuer = fields.read_if_given("issuer", cx, read::owned_text);
     let audience = fields.read_if_given("audience", cx, read::owned_text);
     let skew = fields.read("skew", cx, skew);
-    let source = match (file?, jwks?, hs256?) {
-        (Some(path), None, None) => KeySetSource::File(path),
-        (None, Some(text), None) => KeySetSource::Inline(text),
-        (None, None, Some(name)) => KeySetSource::Hs256(SecretName::new(&name)),
+    let url = url?;
+    if let (None, Some(given)) = (&url, refresh_given) {
+        let advice = "Remove it: other sources are read at every reload";
+        return given.problem(cx, "only a key set with `url` is fetched again", advice);
+    }
+    let source = match (url, file?, jwks?, hs256?) {
+        (Some(url), None, None, None) => KeySetSource::Url { url, refresh: refresh? },
+        (None, Some(path), None, None) => KeySetSource::File(path),
+        (None, None, Some(text), None) => KeySetSource::Inline(text),
+        (None, None, None, Some(name)) => KeySetSource::Hs256(SecretName::new(&name)),
         _ => {
             return fields.at.problem(
                 cx,
                 "a key set has exactly one source",
-                "Give one of `file`, `jwks` and `hs256`",
+                "Give one of `url`, `file`, `jwks` and `hs256`",
             );
         }
     };
@@ -45,6 +54,14 @@ fn jwks(value: &Value<'_>, cx: &mut Context<'_>) -> Option<String> {
         Ok(_) => value.problem(cx, "this JSON has no `keys` array", advice),
         Err(error) => value.problem(cx, format!("this is not JSON: {error}"), advice),
     }
+}
+
+fn refresh(value: &Value<'_>, cx: &mut Context<'_>) -> Option<Duration> {
+    let refresh = read::duration(value, cx)?;
+    if refresh >= Duration::from_secs(1) {
+        return Some(refresh);
+    }
+    value.problem(cx, format!("{refresh:?} would keep the issuer busy"), "Use 1s at least")
 }
 
 fn skew(value: &Value<'_>, cx: &mut Context<'_>) -> Option<Duration> {

@@ -95,6 +95,7 @@ fn key_set(
     let keys = match &set.source {
         KeySetSource::File(path) => KeySet::from_jwks_file(path),
         KeySetSource::Inline(text) => KeySet::from_jwks_json(text),
+        KeySetSource::Url { url, .. } => return Err(format!("{url} was not fetched")),
         KeySetSource::Hs256(name) => {
             let secret = secrets.get(name).ok_or_else(|| format!("secret `{name}` is unknown"))?;
             Ok(KeySet::from_shared_secret(secret.reveal()))
