@@ -6,6 +6,7 @@
 //! **Not in here:** I/O, async, configuration syntax, decisions.
 #![forbid(unsafe_code)]
 
+pub mod artifact;
 pub mod event;
 pub mod fault;
 pub mod headers;
@@ -23,6 +24,7 @@ pub mod storage;
 pub mod template;
 pub mod usage;
 
+pub use artifact::{OciReference, OciVersion, Sha256Digest};
 pub use event::{Event, EventKind};
 pub use fault::{Retry, Source};
 pub use headers::HeaderEdit;

@@ -23,7 +23,7 @@ pub struct BadName {
 }
 
 impl BadName {
-    fn new(kind: &'static str, value: &str, expected: &'static str) -> Self {
+    pub(crate) fn new(kind: &'static str, value: &str, expected: &'static str) -> Self {
         let value =
             value.chars().take(80).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
         Self { kind, value, expected }

@@ -1,0 +1,2 @@
+//! Where plugins come from.
+#![forbid(unsafe_code)]
