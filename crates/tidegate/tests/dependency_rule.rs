@@ -9,7 +9,9 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 const ALLOWED: &[(&str, &[&str])] = &[
     ("types", &[]),
     ("config", &[]),
-    ("policy", &[]),
+    // Judges what plugins answer: a leaf, so that fuzzers build it without an engine.
+    ("plausible", &[]),
+    ("policy", &["plausible"]),
     ("sandbox", &[]),
     ("relay", &[]),
     // The gateway's own way out; one connector for all who go there.
