@@ -132,7 +132,7 @@ pub fn labels(labels: &[(String, String)]) -> Result<(), Implausible> {
 /// characters that must be percent-encoded, or is long.
 pub fn path(path: String) -> Result<String, Implausible> {
     let visible = path.bytes().all(|b| b.is_ascii_graphic());
-    let dots = path.split('/').any(|segment| is_dots(segment));
+    let dots = path.split('/').any(is_dots);
     if !path.starts_with('/')
         || path.len() > MAX_PATH
         || !visible
