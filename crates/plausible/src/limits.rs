@@ -25,8 +25,8 @@ pub fn number_of_limits(count: usize) -> Result<(), Implausible> {
 
 /// The limit at `index`: a rate where `per_ms` is there, else a ceiling.
 ///
-/// A ceiling of 0 allows nothing at all and is a decision. A rate over no time, or one
-/// whose bucket never holds anything, is a mistake.
+/// An amount of 0 allows nothing at all and is a decision. A rate over no time, or one
+/// whose bucket is filled but holds nothing, is a mistake.
 ///
 /// # Errors
 /// The field that is wrong, within `limits[INDEX]`.
@@ -54,10 +54,7 @@ pub fn limit(
                 return wrong("per-ms", what);
             }
             let burst = burst.unwrap_or(amount);
-            if amount == 0 {
-                return wrong("amount", "a rate of 0: a ceiling of 0 allows nothing".into());
-            }
-            if burst == 0 {
+            if burst == 0 && amount > 0 {
                 return wrong("burst", "0: nothing would ever be allowed".into());
             }
             LimitKind::Rate { amount, per, burst }
@@ -81,10 +78,10 @@ mod tests {
         assert_eq!(asked(60, Some(60_000), None), Ok(rate(60)));
         assert_eq!(asked(60, Some(60_000), Some(5)), Ok(rate(5)));
         assert_eq!(asked(0, None, None), Ok(LimitKind::Ceiling(0)));
+        assert_eq!(asked(0, Some(60_000), None), Ok(LimitKind::Rate { amount: 0, per, burst: 0 }));
         for (wrong, field) in [
             (asked(1, Some(0), None), "per-ms"),
             (asked(1, Some(u64::MAX), None), "per-ms"),
-            (asked(0, Some(1), Some(1)), "amount"),
             (asked(1, Some(1), Some(0)), "burst"),
             (asked(1, None, Some(1)), "burst"),
         ] {

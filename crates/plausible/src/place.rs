@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::uri::PathAndQuery;
 use tidegate_types::{SandboxName, TemplateName};
 
 use crate::Implausible;
@@ -131,14 +132,11 @@ pub fn labels(labels: &[(String, String)]) -> Result<(), Implausible> {
 /// When it doesn't begin with `/`, has a query, a fragment, dot segments or
 /// characters that must be percent-encoded, or is long.
 pub fn path(path: String) -> Result<String, Implausible> {
-    let visible = path.bytes().all(|b| b.is_ascii_graphic());
+    // The relay's own parser has the last word on what can stand in a request line.
+    let stands = path.parse::<PathAndQuery>().is_ok_and(|parsed| parsed.path() == path);
+    let visible = path.bytes().all(|b| b.is_ascii_graphic()) && !path.contains('\\');
     let dots = path.split('/').any(is_dots);
-    if !path.starts_with('/')
-        || path.len() > MAX_PATH
-        || !visible
-        || path.contains(['?', '#', '\\'])
-        || dots
-    {
+    if !path.starts_with('/') || path.len() > MAX_PATH || !stands || !visible || dots {
         let what = format!("{} isn't a path as a request has it", shown(&path));
         return Err(Implausible::new("path", what));
     }
