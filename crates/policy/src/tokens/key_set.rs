@@ -1,18 +1,41 @@
 //! The keys that the operator trusts under one name.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use tidegate_types::Secret;
 
+use super::verified::Verified;
+
 /// The keys that the operator trusts under one name, and what a token signed by
-/// one of them must say.
+/// one of them must say. Clones are the same set: what replaces the keys of one
+/// replaces those of all.
 #[derive(Debug, Clone)]
 pub struct KeySet {
+    held: Arc<Held>,
+    pub(super) rules: Arc<ClaimRules>,
+}
+
+struct Held {
+    trusted: ArcSwap<Trusted>,
+    unknown: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+impl std::fmt::Debug for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.trusted.load().keys.fmt(f)
+    }
+}
+
+/// Keys, and the tokens that they were found to have signed: whoever replaces the
+/// keys forgets those too.
+pub(super) struct Trusted {
     pub(super) keys: Keys,
-    pub(super) rules: ClaimRules,
+    pub(super) verified: Verified,
 }
 
 #[derive(Debug, Clone)]
@@ -121,8 +144,41 @@ impl KeySet {
         if keys.is_empty() {
             return Err(BadKeySet::Empty);
         }
-        let keys = Keys::Public(keys.into_iter().map(|(_, key)| key).collect());
-        Ok(Self { keys, rules: ClaimRules::default() })
+        let keys = keys.into_iter().map(|(_, key)| key).collect();
+        Ok(Self::of(Keys::Public(keys), ClaimRules::default()))
+    }
+
+    /// Reads a JWK set that an issuer publishes. Keys that nothing here could be
+    /// verified with (another algorithm, another use, broken, nameless beside
+    /// others, a name that two have) are passed over: it isn't this operator's
+    /// file to put right.
+    ///
+    /// # Errors
+    /// [`BadKeySet`] when no key is left.
+    pub fn from_published_jwks(json: &str) -> Result<Self, BadKeySet> {
+        let value: serde_json::Value =
+            serde_json::from_str(json).map_err(|e| BadKeySet::NotJwks(e.to_string()))?;
+        let published = value.get("keys").and_then(serde_json::Value::as_array);
+        let published =
+            published.ok_or_else(|| BadKeySet::NotJwks("it has no array `keys`".into()))?;
+        let keys: Vec<PublicKey> = published
+            .iter()
+            .take(MAX_PUBLISHED)
+            .filter(|key| key.get("kty").and_then(serde_json::Value::as_str) != Some("oct"))
+            .filter_map(|key| serde_json::from_value::<Jwk>(key.clone()).ok())
+            .enumerate()
+            .filter_map(|(index, jwk)| public_key(index, &jwk).ok().flatten())
+            .collect();
+        let named = |id: &Option<String>| keys.iter().filter(|key| key.id == *id).count();
+        let usable: Vec<_> = keys
+            .iter()
+            .filter(|key| keys.len() == 1 || key.id.is_some() && named(&key.id) == 1)
+            .cloned()
+            .collect();
+        if usable.is_empty() {
+            return Err(BadKeySet::Empty);
+        }
+        Ok(Self::of(Keys::Public(usable), ClaimRules::default()))
     }
 
     /// Reads a file that holds a JWK set.
@@ -139,23 +195,57 @@ impl KeySet {
     /// doesn't load. Public keys can't be added to such a set.
     #[must_use]
     pub fn from_shared_secret(value: &str) -> Self {
-        Self { keys: Keys::Shared(Secret::new(value.to_owned())), rules: ClaimRules::default() }
+        Self::of(Keys::Shared(Secret::new(value.to_owned())), ClaimRules::default())
+    }
+
+    fn of(keys: Keys, rules: ClaimRules) -> Self {
+        let trusted = ArcSwap::from_pointee(Trusted { keys, verified: Verified::default() });
+        let held = Arc::new(Held { trusted, unknown: OnceLock::new() });
+        Self { held, rules: Arc::new(rules) }
     }
 
     /// The value that this set verifies with, if it is of that kind.
-    pub(crate) fn shared_secret(&self) -> Option<&Secret> {
-        match &self.keys {
-            Keys::Shared(value) => Some(value),
+    pub(crate) fn shared_secret(&self) -> Option<Secret> {
+        match &self.held.trusted.load().keys {
+            Keys::Shared(value) => Some(value.clone()),
             Keys::Public(_) => None,
         }
     }
 
-    /// The same keys under other rules.
+    /// A set of its own, with the same keys under other rules.
     #[must_use]
-    pub fn with_rules(self, rules: ClaimRules) -> Self {
-        Self { rules, ..self }
+    pub fn with_rules(&self, rules: ClaimRules) -> Self {
+        Self::of(self.held.trusted.load().keys.clone(), rules)
+    }
+
+    /// Takes the keys of `fresh` from now on, under the rules that hold: the issuer
+    /// has changed them. What an old key signed isn't accepted any more, whether it
+    /// was before or not.
+    pub fn replace_keys(&self, fresh: &Self) {
+        let keys = fresh.held.trusted.load().keys.clone();
+        self.held.trusted.store(Arc::new(Trusted { keys, verified: Verified::default() }));
+    }
+
+    /// Has `tell` called for each token that names a key which isn't here: the
+    /// issuer may have a new one. It is called on a request's path, so it must only
+    /// leave a note. The first one set stays.
+    pub fn when_a_key_is_unknown(&self, tell: impl Fn() + Send + Sync + 'static) {
+        let _ = self.held.unknown.set(Box::new(tell));
+    }
+
+    pub(super) fn trusted(&self) -> arc_swap::Guard<Arc<Trusted>> {
+        self.held.trusted.load()
+    }
+
+    pub(super) fn tell_unknown(&self) {
+        if let Some(tell) = self.held.unknown.get() {
+            tell();
+        }
     }
 }
+
+/// Keys of a published document that are looked at. Issuers have two to ten.
+const MAX_PUBLISHED: usize = 100;
 
 /// A private key in a JWK set would parse as its public half; that it lies in
 /// the gateway's configuration at all is the accident to report.

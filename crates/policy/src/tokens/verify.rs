@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::key_set::{ClaimRules, KeySet, Keys, PublicKey};
+use super::verified::{Accepted, Digest};
 
 /// Bytes of a token. Cookies and header fields are smaller.
 const MAX_TOKEN: usize = 16 << 10;
@@ -40,11 +41,33 @@ struct Header {
 }
 
 /// The claims of `token`, as JSON, if one of `keys` signed it and they obey the
-/// set's rules at `now` (Unix seconds).
+/// set's rules at `now` (Unix seconds). A token that was accepted before is found
+/// again by its digest; only time can have changed what it is worth.
 pub(crate) fn verify(keys: &KeySet, token: &str, now: u64) -> Result<String, BadToken> {
     if token.len() > MAX_TOKEN {
         return Err(BadToken::Malformed);
     }
+    let (trusted, digest) = (keys.trusted(), Digest::of(token));
+    if let Some(accepted) = trusted.verified.get(&digest) {
+        accepted.times.check(&keys.rules, now)?;
+        return Ok(accepted.claims.as_ref().into());
+    }
+    let accepted = verify_anew(&trusted.keys, &keys.rules, token, now);
+    if let Err(BadToken::UnknownKey(_)) = &accepted {
+        keys.tell_unknown();
+    }
+    let (claims, times) = accepted?;
+    let remembered = Accepted { claims: claims.as_str().into(), times };
+    trusted.verified.put(digest, remembered);
+    Ok(claims)
+}
+
+fn verify_anew(
+    keys: &Keys,
+    rules: &ClaimRules,
+    token: &str,
+    now: u64,
+) -> Result<(String, Times), BadToken> {
     let (message, signature) = token.rsplit_once('.').ok_or(BadToken::Malformed)?;
     let (header, claims) = message.split_once('.').ok_or(BadToken::Malformed)?;
     if claims.contains('.') {
@@ -58,11 +81,11 @@ pub(crate) fn verify(keys: &KeySet, token: &str, now: u64) -> Result<String, Bad
     if header.crit.is_some() || !matches!(kind, None | Some("jwt" | "at+jwt")) {
         return Err(BadToken::Malformed);
     }
-    check_signature(&keys.keys, &header, message, signature)?;
+    check_signature(keys, &header, message, signature)?;
     let parsed: Map<String, Value> =
         serde_json::from_str(&claims).map_err(|_| BadToken::Malformed)?;
-    check_claims(&keys.rules, &parsed, now)?;
-    Ok(claims)
+    let times = check_claims(rules, &parsed, now)?;
+    Ok((claims, times))
 }
 
 fn decode(part: &str) -> Result<Vec<u8>, BadToken> {
@@ -118,20 +141,48 @@ fn name(algorithm: Algorithm) -> &'static str {
     }
 }
 
-fn check_claims(rules: &ClaimRules, claims: &Map<String, Value>, now: u64) -> Result<(), BadToken> {
-    // Exact for the next hundred million years.
-    let (now, leeway) = (now as f64, rules.leeway.as_secs_f64());
-    let time = |name: &str| match claims.get(name) {
-        None => Ok(None),
-        Some(value) => value.as_f64().map(Some).ok_or(BadToken::Malformed),
-    };
-    // A token that is valid for ever can't be taken back: `exp` is required.
-    if now >= time("exp")?.ok_or(BadToken::Malformed)? + leeway {
-        return Err(BadToken::Expired);
+/// When a token is valid, in Unix seconds; a NumericDate may have a fraction.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Times {
+    expires: f64,
+    begins: Option<f64>,
+}
+
+impl Times {
+    fn of(claims: &Map<String, Value>) -> Result<Self, BadToken> {
+        let time = |name: &str| match claims.get(name) {
+            None => Ok(None),
+            Some(value) => value.as_f64().map(Some).ok_or(BadToken::Malformed),
+        };
+        // A token that is valid for ever can't be taken back: `exp` is required.
+        Ok(Self { expires: time("exp")?.ok_or(BadToken::Malformed)?, begins: time("nbf")? })
     }
-    if time("nbf")?.is_some_and(|begins| now + leeway < begins) {
-        return Err(BadToken::NotYetValid);
+
+    #[cfg(test)]
+    pub(super) const fn for_ever() -> Self {
+        Self { expires: f64::INFINITY, begins: None }
     }
+
+    fn check(self, rules: &ClaimRules, now: u64) -> Result<(), BadToken> {
+        // Exact for the next hundred million years.
+        let (now, leeway) = (now as f64, rules.leeway.as_secs_f64());
+        if now >= self.expires + leeway {
+            return Err(BadToken::Expired);
+        }
+        if self.begins.is_some_and(|begins| now + leeway < begins) {
+            return Err(BadToken::NotYetValid);
+        }
+        Ok(())
+    }
+}
+
+fn check_claims(
+    rules: &ClaimRules,
+    claims: &Map<String, Value>,
+    now: u64,
+) -> Result<Times, BadToken> {
+    let times = Times::of(claims)?;
+    times.check(rules, now)?;
     if let Some(issuer) = &rules.issuer
         && claims.get("iss").and_then(Value::as_str) != Some(issuer)
     {
@@ -150,7 +201,7 @@ fn check_claims(rules: &ClaimRules, claims: &Map<String, Value>, now: u64) -> Re
             return Err(BadToken::WrongAudience);
         }
     }
-    Ok(())
+    Ok(times)
 }
 
 #[cfg(test)]
@@ -181,6 +232,65 @@ mod tests {
         let at = |now| verify(&keys, &token(), now).map(|_| ());
         assert_eq!([at(0), at(2_059)], [Ok(()), Ok(())]);
         assert_eq!(at(2_060), Err(BadToken::Expired));
+    }
+
+    #[test]
+    fn a_token_that_was_accepted_before_expires_all_the_same() {
+        let keys = shared();
+        for (now, expected) in [(0, Ok(())), (2_059, Ok(())), (2_060, Err(BadToken::Expired))] {
+            // Twice: the second answer comes from memory.
+            for _ in 0..2 {
+                assert_eq!(verify(&keys, &token(), now).map(|_| ()), expected, "{now}");
+            }
+        }
+        // A clock that is put back doesn't make it another token.
+        assert_eq!(verify(&keys, &token(), 0).map(|_| ()), Ok(()));
+    }
+
+    #[test]
+    fn what_a_removed_key_signed_is_not_accepted_though_it_was() {
+        let keys = shared();
+        assert!(verify(&keys, &token(), 0).is_ok());
+        keys.replace_keys(&KeySet::from_shared_secret("another-secret-another-secret-...."));
+        assert_eq!(verify(&keys, &token(), 0), Err(BadToken::BadSignature));
+        keys.replace_keys(&shared());
+        assert!(verify(&keys, &token(), 0).is_ok());
+    }
+
+    #[test]
+    fn a_set_under_other_rules_does_not_accept_what_the_first_did() {
+        let keys = shared();
+        assert!(verify(&keys, &token(), 0).is_ok());
+        let issuer = Some("https://id.example.org".to_owned());
+        let strict = keys.with_rules(ClaimRules { issuer, ..ClaimRules::default() });
+        assert_eq!(verify(&strict, &token(), 0), Err(BadToken::WrongIssuer));
+    }
+
+    #[test]
+    fn an_unknown_key_is_told_and_a_wrong_signature_is_not() {
+        use std::sync::Arc;
+        use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+        let rsa = KeySet::from_jwks_json(&format!(r#"{{"keys":[{RSA}]}}"#)).expect("good");
+        let told = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&told);
+        rsa.when_a_key_is_unknown(move || {
+            count.fetch_add(1, Relaxed);
+        });
+        let signed_by = |kid: &str| {
+            let header = format!(r#"{{"alg":"RS256","kid":"{kid}"}}"#);
+            let parts = [header.as_str(), r#"{"exp":2000}"#, "not a signature"];
+            parts.map(|part| URL_SAFE_NO_PAD.encode(part)).join(".")
+        };
+        let unknown = BadToken::UnknownKey("new".into());
+        assert_eq!(verify(&rsa, &signed_by("new"), 0), Err(unknown));
+        let known = rsa_name();
+        assert_eq!(verify(&rsa, &signed_by(&known), 0), Err(BadToken::BadSignature));
+        assert_eq!(told.load(Relaxed), 1);
+    }
+
+    fn rsa_name() -> String {
+        let jwk: Value = serde_json::from_str(RSA).expect("JSON");
+        jwk.get("kid").and_then(Value::as_str).expect("a name").to_owned()
     }
 
     #[test]
