@@ -57,10 +57,12 @@ pub use serde_json;
 pub mod prelude {
     pub use crate::facts::{Facts, Remembered};
     pub use crate::plugin::{
-        Authenticate, Authenticated, ConfigError, Credential, Manifest, Placement, Plugin,
-        Principal, Resolve, Resolved, denial, failure, manifest, principal,
+        Activity, Authenticate, Authenticated, CloseFrame, ConfigError, Connected, Credential,
+        Destination, Direction, Egress, Event, Grant, Judged, Limit, Manifest, Meaning, Messages,
+        Meter, Mount, MountMode, Mounts, Objects, Observe, Operation, Payload, Placement, Plugin,
+        Principal, Protocol, Quota, Resolve, Resolved, Scope, denial, failure, manifest, principal,
     };
     pub use crate::worlds::plugin::tidegate::policy::types::{
-        Denial, Failure, HeaderEdit, Identity, Request,
+        Denial, Failure, HeaderEdit, Identity, Request, Sandbox, Verdict,
     };
 }

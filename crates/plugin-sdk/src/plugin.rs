@@ -4,11 +4,24 @@ use std::cell::OnceCell;
 
 use serde::de::DeserializeOwned;
 
+pub use crate::worlds::activity::exports::tidegate::policy::activity::Meaning;
 pub use crate::worlds::authenticate::exports::tidegate::policy::authenticate::{
     Credential, Outcome as Authenticated, Principal,
 };
+pub use crate::worlds::egress::exports::tidegate::policy::egress::{
+    Destination, Grant, Outcome as Connected, Protocol,
+};
+pub use crate::worlds::messages::exports::tidegate::policy::messages::{
+    CloseFrame, Direction, Outcome as Judged, Payload,
+};
+pub use crate::worlds::mounts::exports::tidegate::policy::mounts::{Mount, MountMode};
+pub use crate::worlds::objects::exports::tidegate::policy::objects::Operation;
+pub use crate::worlds::observe::exports::tidegate::policy::observe::Event;
 pub use crate::worlds::plugin::exports::tidegate::policy::plugin::{ConfigError, Manifest};
-use crate::worlds::plugin::tidegate::policy::types::{Denial, Failure, Identity, Request};
+use crate::worlds::plugin::tidegate::policy::types::{
+    Denial, Failure, Identity, Request, Sandbox, Verdict,
+};
+pub use crate::worlds::quota::exports::tidegate::policy::quota::{Limit, Meter, Scope};
 pub use crate::worlds::resolve::exports::tidegate::policy::resolve::{
     Lifetime, Outcome as Resolved, Placement, RelayMode, WhenAsleep,
 };
@@ -45,6 +58,75 @@ pub trait Resolve: Plugin {
     /// # Errors
     /// When it could not decide: the client gets 503.
     fn resolve(&self, request: &Request, who: &Identity) -> Result<Resolved, Failure>;
+}
+
+/// Serves the hook `quota`: how much may this identity use?
+pub trait Quota: Plugin {
+    /// Says what limits hold for `who`. All plugins' limits hold together.
+    ///
+    /// # Errors
+    /// When it could not: the client gets 503.
+    fn limits(&self, who: &Identity) -> Result<Vec<Limit>, Failure>;
+}
+
+/// Serves the hook `activity`: does this request wake a sandbox, or keep it awake?
+pub trait Activity: Plugin {
+    /// Says what the request means for the sandbox that it is for.
+    ///
+    /// # Errors
+    /// When it could not: the client gets 503.
+    fn classify(&self, request: &Request, target: &Sandbox) -> Result<Meaning, Failure>;
+}
+
+/// Serves the hook `messages`: what becomes of this WebSocket message?
+pub trait Messages: Plugin {
+    /// Judges one message of a WebSocket whose placement asks for that.
+    ///
+    /// # Errors
+    /// When it could not: the WebSocket is closed with 1011.
+    fn on_message(
+        &self,
+        who: &Identity,
+        target: &Sandbox,
+        way: Direction,
+        message: Payload,
+    ) -> Result<Judged, Failure>;
+}
+
+/// Serves the hook `mounts`: what of object storage does this sandbox see?
+pub trait Mounts: Plugin {
+    /// Says which prefixes appear in the sandbox, and where.
+    ///
+    /// # Errors
+    /// When it could not: the sandbox isn't started.
+    fn mounts(&self, target: &Sandbox) -> Result<Vec<Mount>, Failure>;
+}
+
+/// Serves the hook `objects`: may this sandbox do this to this object?
+pub trait Objects: Plugin {
+    /// Allows, refuses, or abstains.
+    ///
+    /// # Errors
+    /// When it could not: it is refused.
+    fn authorize_object(&self, who: &Sandbox, operation: Operation) -> Result<Verdict, Failure>;
+}
+
+/// Serves the hook `egress`: may this sandbox open this connection outwards?
+pub trait Egress: Plugin {
+    /// Allows, refuses, or abstains.
+    ///
+    /// # Errors
+    /// When it could not: it is refused.
+    fn authorize_egress(&self, who: &Sandbox, to: Destination) -> Result<Connected, Failure>;
+}
+
+/// Serves the hook `observe`: what happened?
+pub trait Observe: Plugin {
+    /// Is told what happened, some time afterwards.
+    ///
+    /// # Errors
+    /// When it could not: the events are lost to this plugin.
+    fn on_events(&self, events: Vec<Event>) -> Result<(), Failure>;
 }
 
 /// A manifest whose answers are never reused. `config_schema` is a JSON Schema
@@ -194,6 +276,103 @@ macro_rules! __export_hook {
         }
         $crate::worlds::resolve::export_resolve!(
             TidegateExports with_types_in $crate::worlds::resolve
+        );
+    };
+    ($plugin:ty: quota) => {
+        impl $crate::worlds::quota::exports::tidegate::policy::quota::Guest for TidegateExports {
+            fn limits(
+                who: &$crate::prelude::Identity,
+            ) -> ::std::result::Result<::std::vec::Vec<$crate::plugin::Limit>, $crate::prelude::Failure> {
+                TIDEGATE_PLUGIN
+                    .with(|plugin| plugin.ask(|p| $crate::plugin::Quota::limits(p, who)))
+            }
+        }
+        $crate::worlds::quota::export_quota!(
+            TidegateExports with_types_in $crate::worlds::quota
+        );
+    };
+    ($plugin:ty: activity) => {
+        impl $crate::worlds::activity::exports::tidegate::policy::activity::Guest for TidegateExports {
+            fn classify(
+                request: &$crate::prelude::Request,
+                target: &$crate::prelude::Sandbox,
+            ) -> ::std::result::Result<$crate::plugin::Meaning, $crate::prelude::Failure> {
+                TIDEGATE_PLUGIN
+                    .with(|plugin| plugin.ask(|p| $crate::plugin::Activity::classify(p, request, target)))
+            }
+        }
+        $crate::worlds::activity::export_activity!(
+            TidegateExports with_types_in $crate::worlds::activity
+        );
+    };
+    ($plugin:ty: messages) => {
+        impl $crate::worlds::messages::exports::tidegate::policy::messages::Guest for TidegateExports {
+            fn on_message(
+                who: &$crate::prelude::Identity,
+                target: &$crate::prelude::Sandbox,
+                way: $crate::plugin::Direction,
+                message: $crate::plugin::Payload,
+            ) -> ::std::result::Result<$crate::plugin::Judged, $crate::prelude::Failure> {
+                TIDEGATE_PLUGIN
+                    .with(|plugin| plugin.ask(|p| $crate::plugin::Messages::on_message(p, who, target, way, message)))
+            }
+        }
+        $crate::worlds::messages::export_messages!(
+            TidegateExports with_types_in $crate::worlds::messages
+        );
+    };
+    ($plugin:ty: mounts) => {
+        impl $crate::worlds::mounts::exports::tidegate::policy::mounts::Guest for TidegateExports {
+            fn mounts(
+                target: &$crate::prelude::Sandbox,
+            ) -> ::std::result::Result<::std::vec::Vec<$crate::plugin::Mount>, $crate::prelude::Failure> {
+                TIDEGATE_PLUGIN
+                    .with(|plugin| plugin.ask(|p| $crate::plugin::Mounts::mounts(p, target)))
+            }
+        }
+        $crate::worlds::mounts::export_mounts!(
+            TidegateExports with_types_in $crate::worlds::mounts
+        );
+    };
+    ($plugin:ty: objects) => {
+        impl $crate::worlds::objects::exports::tidegate::policy::objects::Guest for TidegateExports {
+            fn authorize_object(
+                who: &$crate::prelude::Sandbox,
+                operation: $crate::plugin::Operation,
+            ) -> ::std::result::Result<$crate::prelude::Verdict, $crate::prelude::Failure> {
+                TIDEGATE_PLUGIN
+                    .with(|plugin| plugin.ask(|p| $crate::plugin::Objects::authorize_object(p, who, operation)))
+            }
+        }
+        $crate::worlds::objects::export_objects!(
+            TidegateExports with_types_in $crate::worlds::objects
+        );
+    };
+    ($plugin:ty: egress) => {
+        impl $crate::worlds::egress::exports::tidegate::policy::egress::Guest for TidegateExports {
+            fn authorize_egress(
+                who: &$crate::prelude::Sandbox,
+                to: $crate::plugin::Destination,
+            ) -> ::std::result::Result<$crate::plugin::Connected, $crate::prelude::Failure> {
+                TIDEGATE_PLUGIN
+                    .with(|plugin| plugin.ask(|p| $crate::plugin::Egress::authorize_egress(p, who, to)))
+            }
+        }
+        $crate::worlds::egress::export_egress!(
+            TidegateExports with_types_in $crate::worlds::egress
+        );
+    };
+    ($plugin:ty: observe) => {
+        impl $crate::worlds::observe::exports::tidegate::policy::observe::Guest for TidegateExports {
+            fn on_events(
+                events: ::std::vec::Vec<$crate::plugin::Event>,
+            ) -> ::std::result::Result<(), $crate::prelude::Failure> {
+                TIDEGATE_PLUGIN
+                    .with(|plugin| plugin.ask(|p| $crate::plugin::Observe::on_events(p, events)))
+            }
+        }
+        $crate::worlds::observe::export_observe!(
+            TidegateExports with_types_in $crate::worlds::observe
         );
     };
 }

@@ -19,23 +19,43 @@ pub(crate) const MAX_DEADLINE: Duration = Duration::from_secs(60);
 /// What a call may take on the wall for each unit of its deadline.
 const PATIENCE: u32 = 8;
 
+/// What counts against a deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Measure {
+    /// The processor time of the thread that the call began on, and ends on.
+    Processor,
+    /// The time on the wall without what the host took to answer: the call may
+    /// move from thread to thread, and others run on them meanwhile.
+    Wall,
+}
+
 /// The deadline of one call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline {
     started: Instant,
     limit: Duration,
+    measure: Measure,
+    /// What the host took to answer, where that isn't the plugin's time.
+    waited: Duration,
     /// The thread's CPU time at the first interruption.
     measured_from: Option<Duration>,
 }
 
 impl Deadline {
     /// Begins now.
-    pub(crate) fn of(limit: Duration) -> Self {
-        Self { started: Instant::now(), limit, measured_from: None }
+    pub(crate) fn of(limit: Duration, measure: Measure) -> Self {
+        let waited = Duration::ZERO;
+        Self { started: Instant::now(), limit, measure, waited, measured_from: None }
     }
 
-    pub(crate) fn started(&self) -> Instant {
-        self.started
+    /// Takes `time` off what counts: the plugin waited for the host.
+    pub(crate) fn waited(&mut self, time: Duration) {
+        self.waited += time;
+    }
+
+    /// How long the plugin itself has taken so far.
+    pub(crate) fn own(&self) -> Duration {
+        self.started.elapsed().saturating_sub(self.waited)
     }
 
     /// Ticks until the first interruption: half of the limit. One more because
@@ -46,6 +66,13 @@ impl Deadline {
 
     /// What happens at an interruption.
     pub(crate) fn interrupted(&mut self) -> UpdateDeadline {
+        if self.measure == Measure::Wall {
+            let left = (self.limit * PATIENCE).saturating_sub(self.own());
+            return match left {
+                Duration::ZERO => UpdateDeadline::Interrupt,
+                left => UpdateDeadline::Continue(ticks(left)),
+            };
+        }
         let cpu = cpu_time();
         let from = *self.measured_from.get_or_insert(cpu);
         let left = (self.limit / 2).saturating_sub(cpu.saturating_sub(from));
@@ -72,11 +99,21 @@ mod tests {
 
     #[test]
     fn computing_counts_and_waiting_does_not() {
-        let mut deadline = Deadline::of(Duration::from_secs(3600));
+        let mut deadline = Deadline::of(Duration::from_secs(3600), Measure::Processor);
         assert!(matches!(deadline.interrupted(), UpdateDeadline::Continue(1_800_000)));
         // Half an hour is left; it has not been computed away since.
         assert!(matches!(deadline.interrupted(), UpdateDeadline::Continue(_)));
         deadline.limit = Duration::ZERO;
+        assert!(matches!(deadline.interrupted(), UpdateDeadline::Interrupt));
+    }
+
+    #[test]
+    fn what_the_host_took_to_answer_is_not_the_plugins_time() {
+        let mut deadline = Deadline::of(Duration::from_secs(1), Measure::Wall);
+        deadline.started = Instant::now() - Duration::from_secs(60);
+        deadline.waited(Duration::from_secs(59));
+        assert!(matches!(deadline.interrupted(), UpdateDeadline::Continue(_)));
+        deadline.waited = Duration::ZERO;
         assert!(matches!(deadline.interrupted(), UpdateDeadline::Interrupt));
     }
 }

@@ -88,15 +88,75 @@ labels! {
         Saturated = "saturated",
         /// A fresh instance could not be made ready, though one could at load.
         NotReady = "not-ready",
+        /// Calls like this one made it trap before; it isn't asked again until a reload.
+        Poisonous = "poisonous",
+        /// Whoever asked went away before it answered. Its instance is gone.
+        Abandoned = "abandoned",
+        /// Its component could not be had, and the operator chose to start without it.
+        Missing = "missing",
     }
 }
 
 labels! {
-    /// A question that plugins are asked.
+    /// A question that plugins are asked. In the order in which a request meets them.
     Hook {
         /// Who is asking?
         Authenticate = "authenticate",
+        /// How much may they use?
+        Quota = "quota",
         /// Which sandbox serves this request?
         Resolve = "resolve",
+        /// Does this request wake a sandbox, or keep it awake?
+        Activity = "activity",
+        /// What becomes of this WebSocket message?
+        Messages = "messages",
+        /// What of object storage does this sandbox see?
+        Mounts = "mounts",
+        /// May this sandbox do this to this object?
+        Objects = "objects",
+        /// May this sandbox open this connection outwards?
+        Egress = "egress",
+        /// What happened: told, not asked.
+        Observe = "observe",
+    }
+}
+
+/// How the plugins that serve a hook become one answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Chain {
+    /// In order, until one doesn't abstain; denied when all abstain.
+    FirstDecides,
+    /// All, in order; what they answer holds together.
+    AllTogether,
+    /// All, in order, each seeing what the one before made of it.
+    OneAfterAnother,
+    /// All, in batches, afterwards.
+    Told,
+}
+
+impl Hook {
+    /// How its plugins become one answer.
+    #[must_use]
+    pub const fn chain(self) -> Chain {
+        match self {
+            Self::Authenticate | Self::Resolve | Self::Objects | Self::Egress => {
+                Chain::FirstDecides
+            }
+            Self::Quota | Self::Activity | Self::Mounts => Chain::AllTogether,
+            Self::Messages => Chain::OneAfterAnother,
+            Self::Observe => Chain::Told,
+        }
+    }
+
+    /// What follows when one of its plugins fails, in a few words for operators.
+    #[must_use]
+    pub const fn on_failure(self) -> &'static str {
+        match self {
+            Self::Authenticate | Self::Quota | Self::Resolve | Self::Activity => "503",
+            Self::Messages => "close 1011",
+            Self::Mounts => "no start",
+            Self::Objects | Self::Egress => "refused",
+            Self::Observe => "dropped",
+        }
     }
 }

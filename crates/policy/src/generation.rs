@@ -4,17 +4,27 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use tidegate_types::{DecisionId, Identity, Placement, Principal, RequestFacts, TemplateName};
+use tidegate_types::{
+    Activity, DecisionId, Destination, EgressGrant, Event, Identity, Limit, Message,
+    MessageVerdict, Mount, ObjectOperation, Placement, Principal, RequestFacts, SandboxFacts,
+    TemplateName, Way,
+};
 
-use crate::hooks::{About, WhereTo, WhoIsAsking, decide};
+use crate::hooks::{
+    Answer, DoesItCount, HowMuch, MayConnect, MayTouch, Told, WhatBecomesOf, WhatIsSeen, WhereTo,
+    WhoIsAsking, ask_all, ask_one, decide, implausible, told,
+};
 use crate::plugin::Plugin;
-use crate::{Decision, Hook};
+use crate::state::About;
+use crate::{Decision, Hook, PolicyFailure};
 
 /// One consistent set of plugins. Everything that one request asks goes to one
 /// generation; it lives until its last request ends.
 pub struct Generation {
     number: u64,
     plugins: Vec<Plugin>,
+    /// By hook: whether any plugin serves it.
+    served: [bool; Hook::ALL.len()],
     templates: Arc<HashSet<TemplateName>>,
 }
 
@@ -34,7 +44,11 @@ impl Generation {
         plugins: Vec<Plugin>,
         templates: Arc<HashSet<TemplateName>>,
     ) -> Self {
-        Self { number, plugins, templates }
+        let mut served = [false; Hook::ALL.len()];
+        for (served, hook) in served.iter_mut().zip(Hook::ALL) {
+            *served = plugins.iter().any(|plugin| plugin.serves(*hook));
+        }
+        Self { number, plugins, served, templates }
     }
 
     /// Which generation this is; grows by one with each successful reload.
@@ -46,7 +60,8 @@ impl Generation {
     /// Whether any plugin serves `hook`.
     #[must_use]
     pub fn serves(&self, hook: Hook) -> bool {
-        self.plugins.iter().any(|plugin| plugin.serves(hook))
+        // Always there: `Hook`'s discriminants count its variants.
+        self.served.get(hook as usize).copied().unwrap_or_default()
     }
 
     pub(crate) fn plugins(&self) -> &[Plugin] {
@@ -54,22 +69,154 @@ impl Generation {
     }
 
     /// Asks who is asking. Runs plugin code on the calling thread: microseconds,
-    /// and at worst the deadline of each plugin that is asked.
-    #[must_use]
-    pub fn authenticate(&self, facts: &Arc<RequestFacts>, id: DecisionId) -> Decision<Principal> {
-        decide(&WhoIsAsking, &self.plugins, About { facts, identity: None, id })
+    /// and at worst the deadline of each plugin that is asked. Waits only for plugins
+    /// that call out; that holds for every question below.
+    ///
+    /// # Cancel safety
+    /// Dropping it drops the instance that is being asked; that holds for every
+    /// question below.
+    pub async fn authenticate(
+        &self,
+        facts: &Arc<RequestFacts>,
+        id: DecisionId,
+    ) -> Decision<Principal> {
+        let about = About { facts: Some(Arc::clone(facts)), id: Some(id), ..About::default() };
+        decide(&WhoIsAsking, &self.plugins, &about).await
     }
 
-    /// Asks which sandbox serves `who`. Runs plugin code on the calling thread, as
-    /// [`Generation::authenticate`] does.
-    #[must_use]
-    pub fn resolve(
+    /// Asks how much `who` may use: the limits of all plugins, which all hold.
+    ///
+    /// # Errors
+    /// The first plugin that could not say.
+    pub async fn limits(
+        &self,
+        who: &Arc<Identity>,
+        id: DecisionId,
+    ) -> Result<Vec<Limit>, PolicyFailure> {
+        let about = About { identity: Some(Arc::clone(who)), id: Some(id), ..About::default() };
+        Ok(ask_all(&HowMuch, &self.plugins, &about).await?.concat())
+    }
+
+    /// Asks which sandbox serves `who`.
+    pub async fn resolve(
         &self,
         facts: &Arc<RequestFacts>,
         who: &Arc<Identity>,
         id: DecisionId,
     ) -> Decision<Placement> {
-        let question = WhereTo { templates: &self.templates };
-        decide(&question, &self.plugins, About { facts, identity: Some(who), id })
+        let judges_messages = self.serves(Hook::Messages);
+        let question = WhereTo { templates: &self.templates, judges_messages };
+        let about = About {
+            facts: Some(Arc::clone(facts)),
+            identity: Some(Arc::clone(who)),
+            id: Some(id),
+            sandbox: None,
+        };
+        decide(&question, &self.plugins, &about).await
     }
+
+    /// Asks whether a request wakes its sandbox and keeps it awake: not when any
+    /// plugin says that it doesn't.
+    ///
+    /// # Errors
+    /// The first plugin that could not say.
+    pub async fn classify(
+        &self,
+        facts: &Arc<RequestFacts>,
+        target: &Arc<SandboxFacts>,
+        id: DecisionId,
+    ) -> Result<Activity, PolicyFailure> {
+        let about = About { facts: Some(Arc::clone(facts)), ..within(target, id) };
+        let meanings = ask_all(&DoesItCount, &self.plugins, &about).await?;
+        Ok(meanings.into_iter().find(|it| *it == Activity::Passive).unwrap_or_default())
+    }
+
+    /// Asks what becomes of a WebSocket's message. Each plugin sees what the one
+    /// before made of it.
+    ///
+    /// # Errors
+    /// The first plugin that could not say.
+    pub async fn on_message(
+        &self,
+        who: &Arc<Identity>,
+        target: &Arc<SandboxFacts>,
+        way: Way,
+        mut message: Message,
+        id: DecisionId,
+    ) -> Result<MessageVerdict, PolicyFailure> {
+        let about = About { identity: Some(Arc::clone(who)), ..within(target, id) };
+        for plugin in self.plugins.iter().filter(|plugin| plugin.serves(Hook::Messages)) {
+            let question = WhatBecomesOf { way, message: &message };
+            match ask_one(&question, plugin, &about).await? {
+                Answer::Granted(Some(MessageVerdict::Forward(replaced))) => message = replaced,
+                Answer::Granted(Some(verdict)) => return Ok(verdict),
+                Answer::Granted(None) | Answer::Denied(_) | Answer::Abstained => {}
+            }
+        }
+        Ok(MessageVerdict::Forward(message))
+    }
+
+    /// Asks what of object storage a sandbox sees: what all plugins mount, together.
+    ///
+    /// # Errors
+    /// The first plugin that could not say, or that mounts where another did.
+    pub async fn mounts(
+        &self,
+        target: &Arc<SandboxFacts>,
+        id: DecisionId,
+    ) -> Result<Vec<Mount>, PolicyFailure> {
+        let about = within(target, id);
+        let mut mounts: Vec<Mount> = Vec::new();
+        for plugin in self.plugins.iter().filter(|plugin| plugin.serves(Hook::Mounts)) {
+            let Answer::Granted(more) = ask_one(&WhatIsSeen, plugin, &about).await? else {
+                continue;
+            };
+            for mount in more {
+                if mounts.iter().any(|there| there.path == mount.path) {
+                    let why = format!("a second mount at `{}`", mount.path);
+                    return Err(implausible(Hook::Mounts, plugin, &about, why));
+                }
+                mounts.push(mount);
+            }
+        }
+        Ok(mounts)
+    }
+
+    /// Asks whether a sandbox may do something to an object.
+    pub async fn authorize_object(
+        &self,
+        who: &Arc<SandboxFacts>,
+        operation: &Arc<ObjectOperation>,
+        id: DecisionId,
+    ) -> Decision<()> {
+        decide(&MayTouch(operation), &self.plugins, &within(who, id)).await
+    }
+
+    /// Asks whether a sandbox may connect to a destination outside.
+    pub async fn authorize_egress(
+        &self,
+        who: &Arc<SandboxFacts>,
+        to: &Arc<Destination>,
+        id: DecisionId,
+    ) -> Decision<EgressGrant> {
+        decide(&MayConnect(to), &self.plugins, &within(who, id)).await
+    }
+
+    /// Tells every plugin that wants to know what happened. Failures are logged and
+    /// counted, and change nothing. Under [`Isolation::Tenant`](crate::Isolation) a
+    /// batch is nobody's: every one gets a fresh instance.
+    pub async fn observe(&self, events: &[Event]) {
+        if !self.serves(Hook::Observe) {
+            return;
+        }
+        let batch = Told(events.iter().map(told).collect());
+        for plugin in self.plugins.iter().filter(|plugin| plugin.serves(Hook::Observe)) {
+            let _ = ask_one(&batch, plugin, &About::default()).await;
+        }
+    }
+}
+
+/// A call about a sandbox.
+fn within(target: &Arc<SandboxFacts>, id: DecisionId) -> About {
+    About { sandbox: Some(Arc::clone(target)), id: Some(id), ..About::default() }
 }

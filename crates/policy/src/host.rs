@@ -117,7 +117,7 @@ fn generation(
     specs: Vec<PluginSpec>,
     last: Option<&Generation>,
 ) -> Result<Generation, Vec<PluginProblem>> {
-    let HostConfig { cache_dir, secrets, key_sets, known_templates } = config;
+    let HostConfig { cache_dir, secrets, key_sets, known_templates, outgoing } = config;
     let mut problems: Vec<_> = weak_key_sets(&key_sets);
     problems.extend(duplicates(&specs));
     let cache = Cache::open(cache_dir);
@@ -130,6 +130,8 @@ fn generation(
             secrets: Arc::clone(&secrets),
             key_sets: Arc::clone(&key_sets),
             templates: Arc::clone(&templates),
+            http: spec.http.clone(),
+            outgoing: outgoing.clone(),
             lasting: last.and_then(|last| lasting(last, &spec.name)).unwrap_or_default(),
         });
         match load(runtime, &cache, around, spec, idle) {

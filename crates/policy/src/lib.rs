@@ -6,8 +6,11 @@
 //! reload in between can't mix two policies. The binary calls [`PolicyHost::reload`]
 //! from a blocking thread whenever the configuration or a plugin file changed.
 //!
-//! **Not in here:** async (calls are short and pure, and run on the caller's
-//! thread), tokio, HTTP, configuration syntax, what a decision leads to.
+//! Calls are short and pure, and run on the caller's thread from start to end; only
+//! a plugin that calls out waits, on a stack of its own.
+//!
+//! **Not in here:** tokio, an HTTP client (see [`Outgoing`]), configuration syntax,
+//! what a decision leads to.
 #![deny(unsafe_code)]
 
 mod bindings;
@@ -24,6 +27,7 @@ mod host;
 mod instance;
 mod interfaces;
 mod load;
+mod outgoing;
 mod plugin;
 mod pool;
 mod problem;
@@ -34,10 +38,11 @@ mod surroundings;
 mod sys;
 pub mod tokens;
 
-pub use decision::{Decision, FailureReason, Hook, PolicyFailure};
+pub use decision::{Chain, Decision, FailureReason, Hook, PolicyFailure};
 pub use generation::Generation;
 pub use host::PolicyHost;
+pub use outgoing::{Outgoing, SendError, Sending};
 pub use problem::PluginProblem;
-pub use spec::{HostConfig, Isolation, PluginSource, PluginSpec, Secrets};
+pub use spec::{HostConfig, HttpGrant, Isolation, JournalGrant, PluginSource, PluginSpec, Secrets};
 pub use status::{HookStatus, PluginStatus};
 pub use tokens::{BadKeySet, ClaimRules, KeySet};

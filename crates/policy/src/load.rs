@@ -12,6 +12,7 @@ use crate::configuration;
 use crate::contract::{self, Breach};
 use crate::deadline::MAX_DEADLINE;
 use crate::engine::Runtime;
+use crate::instance::Mould;
 use crate::plugin::{Plugin, Recipe};
 use crate::surroundings::Surroundings;
 use crate::{PluginProblem, PluginSource, PluginSpec};
@@ -49,22 +50,15 @@ fn try_load(
         (what, "build it again, with a current `wit-component`".into())
     })?;
     drop(bytes);
-    contract::check(&runtime.engine, &component)?;
+    let (exports, manner) = contract::check(&runtime.engine, &component)?;
     let component = runtime.linker.instantiate_pre(&component).map_err(|error| {
         let what = format!("an import has another form than the contract's: {error:#}");
         (what, "build it against the contract as published".into())
     })?;
-    let exports = contract::exports(&component)?;
     let config = serde_json::to_string(&spec.config)
         .map_err(|error| (format!("its configuration isn't JSON: {error}"), "mend it".into()))?;
-    let recipe = Recipe {
-        runtime: Arc::clone(runtime),
-        component,
-        exports,
-        around,
-        config,
-        memory: spec.memory,
-    };
+    let mould = Mould { component, exports, manner, memory: spec.memory };
+    let recipe = Recipe { runtime: Arc::clone(runtime), mould, around, config };
     let (manifest, instance) = recipe.first_instance()?;
     check_manifest(&manifest)?;
     configuration::check(&manifest.config_schema, &spec.config, &recipe.around)?;

@@ -4,17 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_types::TenantId;
-use wasmtime::component::InstancePre;
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 
 use crate::bindings::exports::tidegate::policy::plugin::{ConfigError, Manifest};
 use crate::configuration::{at, refused};
 use crate::contract::Breach;
-use crate::deadline::MAX_DEADLINE;
+use crate::deadline::{Deadline, MAX_DEADLINE, Measure};
 use crate::engine::Runtime;
-use crate::instance::{Exports, Instance};
+use crate::instance::{Instance, Manner, Mould};
 use crate::pool::{Owner, Pool};
-use crate::state::{Call, State};
+use crate::state::{About, Call};
 use crate::surroundings::Surroundings;
 use crate::{FailureReason, Hook, HookStatus, Isolation, PluginSpec, PluginStatus};
 
@@ -26,11 +25,9 @@ const SET_UP: u32 = 10;
 /// What an instance is made from.
 pub(crate) struct Recipe {
     pub(crate) runtime: Arc<Runtime>,
-    pub(crate) component: InstancePre<State>,
-    pub(crate) exports: Exports,
+    pub(crate) mould: Mould,
     pub(crate) around: Arc<Surroundings>,
     pub(crate) config: String,
-    pub(crate) memory: u64,
 }
 
 /// One plugin of a generation.
@@ -48,10 +45,11 @@ pub(crate) type NoInstance = (FailureReason, String);
 impl Recipe {
     /// The first instance, and what it says about itself.
     pub(crate) fn first_instance(&self) -> Result<(Manifest, Instance), Breach> {
-        let mut instance = self.instantiate(AT_LOAD).map_err(|error| {
+        let made = at_once(Instance::new(&self.runtime, &self.mould, &self.around, self.load()));
+        let mut instance = made.map_err(|error| {
             (format!("it can't be started: {error:#}"), "see the plugin's own code".to_owned())
         })?;
-        let described = instance.plugin.call_describe(&mut instance.store);
+        let described = at_once(instance.describe());
         let manifest = described.map_err(|error| {
             let what = format!("`describe` failed: {}", explain(&instance, &error).1);
             (what, "see the plugin's own code".to_owned())
@@ -61,8 +59,9 @@ impl Recipe {
 
     /// Configures an instance that has described itself.
     pub(crate) fn configure_first(&self, mut instance: Instance) -> Result<Instance, Breach> {
-        instance.begin(Call::new(None, None, None, AT_LOAD));
-        match instance.plugin.call_configure(&mut instance.store, &self.config) {
+        instance.begin(self.load());
+        let configured = at_once(instance.configure(self.config.clone()));
+        match configured {
             Ok(Ok(())) => Ok(instance),
             Ok(Err(errors)) => Err(refused(&told(&errors))),
             Err(error) => Err((
@@ -72,11 +71,24 @@ impl Recipe {
         }
     }
 
-    fn instantiate(&self, limit: Duration) -> wasmtime::Result<Instance> {
-        let Self { runtime, component, exports, around, memory, .. } = self;
-        let call = Call::new(None, None, None, limit);
-        Instance::new(runtime, component, exports, around, *memory, call)
+    /// A call while the plugin is loaded: about nothing.
+    fn load(&self) -> Call {
+        Call::new(About::default(), Deadline::of(AT_LOAD, self.measure()))
     }
+
+    pub(crate) fn measure(&self) -> Measure {
+        match self.mould.manner {
+            Manner::Pure => Measure::Processor,
+            Manner::Connected => Measure::Wall,
+        }
+    }
+}
+
+/// The result of what has nothing to wait for: outside of a hook, calls to the
+/// world outside are refused without being made.
+fn at_once<T>(work: impl Future<Output = wasmtime::Result<T>>) -> wasmtime::Result<T> {
+    let done = futures_util::FutureExt::now_or_never(work);
+    done.unwrap_or_else(|| Err(wasmtime::format_err!("it waited for something")))
 }
 
 impl Plugin {
@@ -104,17 +116,20 @@ impl Plugin {
     }
 
     pub(crate) fn serves(&self, hook: Hook) -> bool {
-        match hook {
-            Hook::Authenticate => self.recipe.exports.authenticate.is_some(),
-            Hook::Resolve => self.recipe.exports.resolve.is_some(),
-        }
+        self.recipe.mould.exports.hook(hook).is_some()
     }
 
-    /// An instance for one call of `tenant` (`None`: not known yet), and whose it
-    /// is to be afterwards.
-    pub(crate) fn lease(&self, tenant: Option<&TenantId>) -> Result<Instance, NoInstance> {
-        let idle = self.owner(tenant).and_then(|owner| self.pool.take(&owner));
-        idle.map_or_else(|| self.fresh(), Ok)
+    /// What one of its calls about `about` may take.
+    pub(crate) fn call(&self, about: About) -> Call {
+        Call::new(about, Deadline::of(self.spec.deadline, self.recipe.measure()))
+    }
+
+    /// An instance for one call of `tenant` (`None`: not known yet).
+    pub(crate) async fn lease(&self, tenant: Option<&TenantId>) -> Result<Instance, NoInstance> {
+        match self.owner(tenant).and_then(|owner| self.pool.take(&owner)) {
+            Some(idle) => Ok(idle),
+            None => self.fresh().await,
+        }
     }
 
     /// Takes back an instance whose call went well.
@@ -136,27 +151,27 @@ impl Plugin {
         }
     }
 
-    fn fresh(&self) -> Result<Instance, NoInstance> {
+    async fn fresh(&self) -> Result<Instance, NoInstance> {
+        let Recipe { runtime, mould, around, config } = &self.recipe;
         let limit = (self.spec.deadline * SET_UP).min(MAX_DEADLINE);
         let full = |error: &wasmtime::Error| error.is::<PoolConcurrencyLimitError>();
-        let mut instance = self
-            .recipe
-            .instantiate(limit)
-            .or_else(|error| {
-                if !full(&error) {
-                    return Err(error);
-                }
+        let call = || {
+            let deadline = Deadline::of(limit, self.recipe.measure());
+            Call::new(About::default(), deadline)
+        };
+        let made = match Instance::new(runtime, mould, around, call()).await {
+            Err(error) if full(&error) => {
                 self.pool.clear();
-                self.recipe.instantiate(limit)
-            })
-            .map_err(|error| {
-                let saturated = full(&error);
-                let reason =
-                    if saturated { FailureReason::Saturated } else { FailureReason::NotReady };
-                (reason, format!("can't make an instance: {error:#}"))
-            })?;
-        let configured = instance.plugin.call_configure(&mut instance.store, &self.recipe.config);
-        match configured {
+                Instance::new(runtime, mould, around, call()).await
+            }
+            made => made,
+        };
+        let mut instance = made.map_err(|error| {
+            let saturated = full(&error);
+            let reason = if saturated { FailureReason::Saturated } else { FailureReason::NotReady };
+            (reason, format!("can't make an instance: {error:#}"))
+        })?;
+        match instance.configure(config.clone()).await {
             Ok(Ok(())) => Ok(instance),
             Ok(Err(errors)) => {
                 let detail = format!("`configure` now refuses: {}", told(&errors).join("; "));

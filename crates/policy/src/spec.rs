@@ -2,7 +2,7 @@
 //! configuration and bounds. Parsed elsewhere; everything here is already typed.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use tidegate_types::{PluginName, Secret, TemplateName};
 
+use crate::outgoing::Outgoing;
 use crate::tokens::KeySet;
 
 /// One plugin of the operator's configuration.
@@ -32,6 +33,36 @@ pub struct PluginSpec {
     pub memory: u64,
     /// What calls may share an instance.
     pub isolation: Isolation,
+    /// Which HTTP services it may call; none where absent.
+    pub http: Option<HttpGrant>,
+    /// Where it may write lines; nowhere where absent.
+    pub journal: Option<JournalGrant>,
+    /// Hooks and host interfaces, by their plain names (`quota`, `http`), that a
+    /// reload may add to what the running version serves and imports.
+    pub allow: BTreeSet<String>,
+}
+
+/// Which HTTP services a plugin may call, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpGrant {
+    /// Hosts it may reach: `id.example.com`, `*.example.com`, with `:PORT` where it
+    /// isn't the scheme's own; `http://` before it where it isn't encrypted.
+    pub hosts: Vec<String>,
+    /// How long one call may take.
+    pub timeout: Duration,
+    /// Bytes that the body of an answer may have.
+    pub max_body: usize,
+}
+
+/// Where a plugin may write lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalGrant {
+    /// The file; its directory is made where it isn't there.
+    pub path: PathBuf,
+    /// Bytes after which it is rotated.
+    pub max_bytes: u64,
+    /// How many rotated files are kept: `FILE.1` is the youngest.
+    pub keep: u32,
 }
 
 impl PluginSpec {
@@ -52,6 +83,9 @@ impl PluginSpec {
             deadline: Self::DEFAULT_DEADLINE,
             memory: Self::DEFAULT_MEMORY,
             isolation: Isolation::Shared,
+            http: None,
+            journal: None,
+            allow: BTreeSet::new(),
         }
     }
 }
@@ -124,6 +158,8 @@ pub struct HostConfig {
     pub key_sets: HashMap<String, KeySet>,
     /// The templates that a placement may name; any other is a plugin failure.
     pub known_templates: HashSet<TemplateName>,
+    /// What makes the HTTP calls of plugins; without it none is made.
+    pub outgoing: Option<Arc<dyn Outgoing>>,
 }
 
 /// Secret values by name.
@@ -134,6 +170,12 @@ struct Kept {
     value: Secret,
     /// Made once: comparing with a secret is on every request's path.
     digest: [u8; 32],
+}
+
+impl Kept {
+    fn equals(&self, digest: &[u8]) -> bool {
+        !self.value.reveal().is_empty() & bool::from(digest.ct_eq(self.digest.as_slice()))
+    }
 }
 
 impl fmt::Debug for Kept {
@@ -160,9 +202,22 @@ impl Secrets {
     /// nothing.
     #[must_use]
     pub fn matches(&self, name: &str, candidate: &str) -> bool {
-        let Some(kept) = self.0.get(name) else { return false };
-        let equal = Sha256::digest(candidate).as_slice().ct_eq(&kept.digest);
-        !kept.value.reveal().is_empty() & bool::from(equal)
+        self.0.get(name).is_some_and(|kept| kept.equals(&Sha256::digest(candidate)))
+    }
+
+    /// The position of the first of `names` whose secret [matches](Self::matches)
+    /// `candidate`. Compares with all of them: the time tells how many there are,
+    /// not which it was.
+    #[must_use]
+    pub fn which(&self, names: &[String], candidate: &str) -> Option<usize> {
+        let digest = Sha256::digest(candidate);
+        let mut found = None;
+        for (at, name) in names.iter().enumerate() {
+            if self.0.get(name).is_some_and(|kept| kept.equals(&digest)) && found.is_none() {
+                found = Some(at);
+            }
+        }
+        found
     }
 }
 

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tidegate_types::{DecisionId, Identity, RequestFacts};
+use tidegate_types::{DecisionId, Identity, RequestFacts, SandboxFacts, TenantId};
 use wasmtime::ResourceLimiter;
 
 use crate::clock::Clock;
-use crate::deadline::Deadline;
+use crate::deadline::{Deadline, Measure};
 use crate::surroundings::Surroundings;
 
 /// The data of one instance's store.
@@ -29,26 +29,41 @@ impl State {
 
 /// The call that an instance works on.
 pub(crate) struct Call {
-    pub(crate) facts: Option<Arc<RequestFacts>>,
-    pub(crate) identity: Option<Arc<Identity>>,
-    pub(crate) id: Option<DecisionId>,
+    pub(crate) about: About,
     pub(crate) deadline: Deadline,
     now_ms: Option<u64>,
+}
+
+/// What a call is about. What isn't there, its hook isn't given.
+#[derive(Clone, Default)]
+pub(crate) struct About {
+    pub(crate) facts: Option<Arc<RequestFacts>>,
+    pub(crate) identity: Option<Arc<Identity>>,
+    pub(crate) sandbox: Option<Arc<SandboxFacts>>,
+    pub(crate) id: Option<DecisionId>,
+}
+
+impl About {
+    /// Whose call it is, where that is known.
+    pub(crate) fn tenant(&self) -> Option<&TenantId> {
+        let who = self.identity.as_ref().map(|who| &who.tenant);
+        who.or_else(|| self.sandbox.as_ref().map(|sandbox| &sandbox.key.tenant))
+    }
 }
 
 impl Call {
     /// No call: what an instance's state holds between two.
     pub(crate) fn idle() -> Self {
-        Self::new(None, None, None, Duration::ZERO)
+        Self::new(About::default(), Deadline::of(Duration::ZERO, Measure::Processor))
     }
 
-    pub(crate) fn new(
-        facts: Option<Arc<RequestFacts>>,
-        identity: Option<Arc<Identity>>,
-        id: Option<DecisionId>,
-        limit: Duration,
-    ) -> Self {
-        Self { facts, identity, id, deadline: Deadline::of(limit), now_ms: None }
+    pub(crate) fn new(about: About, deadline: Deadline) -> Self {
+        Self { about, deadline, now_ms: None }
+    }
+
+    /// Lets go of what it was about.
+    pub(crate) fn forget(&mut self) {
+        self.about = About::default();
     }
 
     /// Unix time in milliseconds; the same during one call.

@@ -9,7 +9,7 @@ use tidegate_types::meter::{Counter, Histogram};
 use tidegate_types::{PluginName, TemplateName};
 
 use crate::interfaces::{Counters, LogBudget};
-use crate::{FailureReason, Hook, KeySet, Secrets};
+use crate::{FailureReason, Hook, HttpGrant, KeySet, Outgoing, Secrets};
 
 /// What all instances of one plugin share.
 pub(crate) struct Surroundings {
@@ -17,6 +17,8 @@ pub(crate) struct Surroundings {
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) key_sets: Arc<HashMap<String, KeySet>>,
     pub(crate) templates: Arc<HashSet<TemplateName>>,
+    pub(crate) http: Option<HttpGrant>,
+    pub(crate) outgoing: Option<Arc<dyn Outgoing>>,
     pub(crate) lasting: Arc<Lasting>,
 }
 
@@ -25,16 +27,13 @@ pub(crate) struct Surroundings {
 pub(crate) struct Lasting {
     pub(crate) counters: Counters,
     pub(crate) log: LogBudget,
-    authenticate: HookMeter,
-    resolve: HookMeter,
+    meters: [HookMeter; Hook::ALL.len()],
 }
 
 impl Lasting {
     pub(crate) fn meter(&self, hook: Hook) -> &HookMeter {
-        match hook {
-            Hook::Authenticate => &self.authenticate,
-            Hook::Resolve => &self.resolve,
-        }
+        // Always there: `Hook`'s discriminants count its variants.
+        &self.meters[hook as usize]
     }
 }
 

@@ -91,7 +91,7 @@ impl Front {
         *asked = Asked::of(&facts.method, &facts.headers, facts.websocket);
 
         // Who, before anything that costs: an unknown client learns nothing more.
-        let principal = authenticated(policy.authenticate(&facts, id))?;
+        let principal = authenticated(policy.authenticate(&facts, id).await)?;
         // A browser adds cookies by itself; what it was told by another page to
         // do with them is not the user's word.
         if !origin::acceptable(&facts, principal.used.as_ref()) {
@@ -99,7 +99,7 @@ impl Front {
         }
         // Where to. Only an identity can have a sandbox.
         let who = Arc::new(principal.identity.clone());
-        let placement = placed(policy.resolve(&facts, &who, id))?;
+        let placement = placed(policy.resolve(&facts, &who, id).await)?;
         let template =
             loaded.templates.get(&placement.template).cloned().ok_or(Refusal::TemplateGone)?;
         let key = SandboxKey { tenant: who.tenant.clone(), name: placement.sandbox.clone() };

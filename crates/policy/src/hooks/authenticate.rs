@@ -4,14 +4,13 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use tidegate_types::{Credential, Identity, Principal, SubjectId, TenantId};
 use wasmtime::component::Resource;
-use wasmtime::format_err;
 
 use super::plausible::{self, Direction};
-use super::{Answer, Implausible, Question};
+use super::{Answer, Implausible, Question, the};
 use crate::Hook;
 use crate::bindings::exports::tidegate::policy::authenticate as raw;
-use crate::bindings::tidegate::policy::types::Failure;
-use crate::instance::Instance;
+use crate::instance::{HookFunc, Hooks};
+use crate::interfaces::RequestHandle;
 
 const MAX_CLAIMS: usize = 128;
 const MAX_CLAIM: usize = 8 << 10;
@@ -21,15 +20,18 @@ const MAX_PLACES: usize = 64;
 pub(crate) struct WhoIsAsking;
 
 impl Question for WhoIsAsking {
+    type Params = (Resource<RequestHandle>,);
     type Raw = raw::Outcome;
     type Value = Principal;
 
     const HOOK: Hook = Hook::Authenticate;
 
-    fn ask(&self, instance: &mut Instance) -> wasmtime::Result<Result<raw::Outcome, Failure>> {
-        let Instance { store, authenticate, .. } = instance;
-        let hook = authenticate.as_ref().ok_or_else(|| format_err!("the hook is not served"))?;
-        hook.call_authenticate(store, Resource::new_borrow(0))
+    fn of(hooks: &Hooks) -> Option<HookFunc<Self::Params, raw::Outcome>> {
+        hooks.authenticate
+    }
+
+    fn params(&self) -> Self::Params {
+        (the(),)
     }
 
     fn believe(&self, raw: raw::Outcome) -> Result<Answer<Principal>, Implausible> {

@@ -1,37 +1,56 @@
 //! The questions, one file each, and the one place where whatever a plugin does
 //! becomes a decision or a named failure.
 //!
-//! To add a hook: its line in [`Hook`], its file here with a [`Question`], its
-//! field in `Exports` and `Instance`, and the world in `bindings`.
+//! To add a hook: its line in [`Hook`], its line in `instance`, and its file here
+//! with a [`Question`].
 
+mod activity;
 mod authenticate;
+mod egress;
+mod messages;
+mod mounts;
+mod objects;
+mod observe;
 mod plausible;
+mod quota;
 mod resolve;
 
-use std::sync::Arc;
+use tidegate_types::Denial;
+use wasmtime::component::{ComponentNamedList, Lift, Lower, Resource};
 
-use tidegate_types::{DecisionId, Denial, Identity, RequestFacts, TenantId};
-
+pub(crate) use activity::DoesItCount;
 pub(crate) use authenticate::WhoIsAsking;
+pub(crate) use egress::MayConnect;
+pub(crate) use messages::WhatBecomesOf;
+pub(crate) use mounts::WhatIsSeen;
+pub(crate) use objects::MayTouch;
+pub(crate) use observe::{Told, told};
+pub(crate) use quota::HowMuch;
 pub(crate) use resolve::WhereTo;
 
 use crate::bindings::tidegate::policy::types::Failure;
-use crate::instance::Instance;
+use crate::instance::{HookFunc, Hooks};
 use crate::plugin::{Plugin, explain};
-use crate::state::Call;
+use crate::state::About;
+use crate::surroundings::HookMeter;
 use crate::{Decision, FailureReason, Hook, PolicyFailure};
 
 /// One hook: how it is called, and what of an answer is believed.
 pub(crate) trait Question {
+    /// What the hook is given.
+    type Params: ComponentNamedList + Lower + Send + Sync + 'static;
     /// What a plugin answers, as the contract has it.
-    type Raw;
+    type Raw: Lift + Send + Sync + 'static;
     /// What that means once it was found plausible.
     type Value;
 
     const HOOK: Hook;
 
-    /// Calls the hook. The instance serves it: [`decide`] asks no other.
-    fn ask(&self, instance: &mut Instance) -> wasmtime::Result<Result<Self::Raw, Failure>>;
+    /// The hook of an instance; there where the plugin serves it.
+    fn of(hooks: &Hooks) -> Option<HookFunc<Self::Params, Self::Raw>>;
+
+    /// What the hook is given.
+    fn params(&self) -> Self::Params;
 
     /// Believes the answer, or says what is implausible about it.
     fn believe(&self, raw: Self::Raw) -> Result<Answer<Self::Value>, Implausible>;
@@ -48,70 +67,92 @@ pub(crate) enum Answer<T> {
 #[derive(Debug)]
 pub(crate) struct Implausible(pub(crate) String);
 
-/// What a question is about.
-#[derive(Clone, Copy)]
-pub(crate) struct About<'r> {
-    pub(crate) facts: &'r Arc<RequestFacts>,
-    pub(crate) identity: Option<&'r Arc<Identity>>,
-    pub(crate) id: DecisionId,
+/// A handle on the one thing of its kind that a call is about.
+pub(crate) fn the<T: 'static>() -> Resource<T> {
+    Resource::new_borrow(0)
 }
 
-impl<'r> About<'r> {
-    fn tenant(self) -> Option<&'r TenantId> {
-        self.identity.map(|who| &who.tenant)
-    }
+/// The plugins that serve a hook, in order.
+fn serving(plugins: &[Plugin], hook: Hook) -> impl Iterator<Item = &Plugin> {
+    plugins.iter().filter(move |plugin| plugin.serves(hook))
 }
 
 /// Asks the plugins that serve the hook, in order, until one doesn't abstain.
 /// Total: whatever a plugin does, this returns, and never with more than the
 /// plugin was allowed to say.
-pub(crate) fn decide<Q: Question>(
+pub(crate) async fn decide<Q: Question>(
     question: &Q,
     plugins: &[Plugin],
-    about: About<'_>,
+    about: &About,
 ) -> Decision<Q::Value> {
-    for plugin in plugins.iter().filter(|plugin| plugin.serves(Q::HOOK)) {
+    for plugin in serving(plugins, Q::HOOK) {
         let by = || plugin.spec().name.clone();
-        match ask_one(question, plugin, about) {
+        match ask_one(question, plugin, about).await {
             Ok(Answer::Abstained) => {}
             Ok(Answer::Granted(value)) => return Decision::Granted { by: by(), value },
             Ok(Answer::Denied(denial)) => return Decision::Denied { by: by(), denial },
-            Err((reason, detail)) => {
-                return Decision::Failed(failed::<Q>(plugin, about, reason, detail));
-            }
+            Err(failure) => return Decision::Failed(failure),
         }
     }
     Decision::Unanswered
 }
 
-fn ask_one<Q: Question>(
+/// Asks every plugin that serves the hook, in order: the values of all, or the
+/// first failure. For hooks that know no refusal.
+pub(crate) async fn ask_all<Q: Question>(
+    question: &Q,
+    plugins: &[Plugin],
+    about: &About,
+) -> Result<Vec<Q::Value>, PolicyFailure> {
+    let mut values = Vec::new();
+    for plugin in serving(plugins, Q::HOOK) {
+        if let Answer::Granted(value) = ask_one(question, plugin, about).await? {
+            values.push(value);
+        }
+    }
+    Ok(values)
+}
+
+/// Asks one plugin. A failure has been logged and counted when it is returned.
+///
+/// # Cancel safety
+/// Dropping it drops the instance that was asked, and counts that.
+pub(crate) async fn ask_one<Q: Question>(
     question: &Q,
     plugin: &Plugin,
-    about: About<'_>,
-) -> Result<Answer<Q::Value>, (FailureReason, String)> {
+    about: &About,
+) -> Result<Answer<Q::Value>, PolicyFailure> {
     let meter = plugin.around().lasting.meter(Q::HOOK);
     meter.calls.add(1);
-    let mut instance = plugin.lease(about.tenant())?;
-    let call = Call::new(
-        Some(Arc::clone(about.facts)),
-        about.identity.cloned(),
-        Some(about.id),
-        plugin.spec().deadline,
-    );
-    let started = call.deadline.started();
-    instance.begin(call);
-    let answered = question.ask(&mut instance);
-    meter.durations.observe(started.elapsed());
+    let abandoned = Abandoned(Some(meter));
+    let answered = try_ask(question, plugin, about, meter).await;
+    abandoned.not();
+    answered.map_err(|(reason, detail)| failed(Q::HOOK, plugin, about, reason, detail))
+}
+
+async fn try_ask<Q: Question>(
+    question: &Q,
+    plugin: &Plugin,
+    about: &About,
+    meter: &HookMeter,
+) -> Result<Answer<Q::Value>, (FailureReason, String)> {
+    let mut instance = plugin.lease(about.tenant()).await?;
+    let Some(hook) = Q::of(&instance.hooks) else {
+        return Err((FailureReason::NotReady, "the hook is not served".into()));
+    };
+    instance.begin(plugin.call(about.clone()));
+    let answered = instance.call(hook, question.params()).await;
+    meter.durations.observe(instance.store.data().call.deadline.own());
     // The instance returns to its pool on the two ways out that are answers;
     // on every other it is dropped here.
     match answered {
         Err(error) => Err(explain(&instance, &error)),
-        Ok(Err(Failure { code, detail, retryable })) => {
+        Ok((Err(Failure { code, detail, retryable }),)) => {
             plugin.give_back(about.tenant(), instance);
             let detail = format!("`{code}`: {detail} (retryable: {retryable})");
             Err((FailureReason::Declared, cut(detail)))
         }
-        Ok(Ok(raw)) => {
+        Ok((Ok(raw),)) => {
             let answer = question
                 .believe(raw)
                 .map_err(|Implausible(why)| (FailureReason::Nonsense, cut(why)))?;
@@ -121,22 +162,50 @@ fn ask_one<Q: Question>(
     }
 }
 
-fn failed<Q: Question>(
+/// Counts a call whose asker went away before it ended.
+struct Abandoned<'m>(Option<&'m HookMeter>);
+
+impl Abandoned<'_> {
+    fn not(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Abandoned<'_> {
+    fn drop(&mut self) {
+        if let Some(meter) = self.0 {
+            meter.count_failure(FailureReason::Abandoned);
+        }
+    }
+}
+
+/// The failure of a plugin whose answer doesn't go with the others'.
+pub(crate) fn implausible(
+    hook: Hook,
     plugin: &Plugin,
-    about: About<'_>,
+    about: &About,
+    why: String,
+) -> PolicyFailure {
+    failed(hook, plugin, about, FailureReason::Nonsense, cut(why))
+}
+
+fn failed(
+    hook: Hook,
+    plugin: &Plugin,
+    about: &About,
     reason: FailureReason,
     detail: String,
 ) -> PolicyFailure {
-    plugin.around().lasting.meter(Q::HOOK).count_failure(reason);
+    plugin.around().lasting.meter(hook).count_failure(reason);
     tracing::error!(
         plugin = plugin.spec().name.as_str(),
-        hook = Q::HOOK.as_str(),
+        hook = hook.as_str(),
         reason = reason.as_str(),
-        decision = %about.id,
+        decision = about.id.map(tracing::field::display),
         detail,
         "a plugin could not decide"
     );
-    PolicyFailure { plugin: plugin.spec().name.clone(), hook: Q::HOOK, reason, detail }
+    PolicyFailure { plugin: plugin.spec().name.clone(), hook, reason, detail }
 }
 
 /// What a plugin wrote, fit for one line of a log.

@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use tidegate_types::{Lifetime, Placement, RelayMode, SandboxName, TemplateName, WhenAsleep};
 use wasmtime::component::Resource;
-use wasmtime::format_err;
 
 use super::plausible::{self, Direction};
-use super::{Answer, Implausible, Question};
+use super::{Answer, Implausible, Question, the};
 use crate::Hook;
 use crate::bindings::exports::tidegate::policy::resolve as raw;
-use crate::bindings::tidegate::policy::types::Failure;
-use crate::instance::Instance;
+use crate::instance::{HookFunc, Hooks};
+use crate::interfaces::{IdentityHandle, RequestHandle};
 
 /// Longer than any sandbox sleeps; clocks overflow beyond.
 const MAX_SLEEP_AFTER: Duration = Duration::from_secs(366 * 86_400);
@@ -24,18 +23,23 @@ const MAX_LABELS: usize = 64;
 pub(crate) struct WhereTo<'g> {
     /// The operator's templates.
     pub(crate) templates: &'g HashSet<TemplateName>,
+    /// Whether any plugin serves `messages`.
+    pub(crate) judges_messages: bool,
 }
 
 impl Question for WhereTo<'_> {
+    type Params = (Resource<RequestHandle>, Resource<IdentityHandle>);
     type Raw = raw::Outcome;
     type Value = Placement;
 
     const HOOK: Hook = Hook::Resolve;
 
-    fn ask(&self, instance: &mut Instance) -> wasmtime::Result<Result<raw::Outcome, Failure>> {
-        let Instance { store, resolve, .. } = instance;
-        let hook = resolve.as_ref().ok_or_else(|| format_err!("the hook is not served"))?;
-        hook.call_resolve(store, Resource::new_borrow(0), Resource::new_borrow(0))
+    fn of(hooks: &Hooks) -> Option<HookFunc<Self::Params, raw::Outcome>> {
+        hooks.resolve
+    }
+
+    fn params(&self) -> Self::Params {
+        (the(), the())
     }
 
     fn believe(&self, raw: raw::Outcome) -> Result<Answer<Placement>, Implausible> {
@@ -70,8 +74,8 @@ impl WhereTo<'_> {
         if port == 0 {
             return Err(Implausible("port 0".into()));
         }
-        if relay == raw::RelayMode::Messages {
-            return Err(Implausible("relay `messages`, which this version doesn't offer".into()));
+        if relay == raw::RelayMode::Messages && !self.judges_messages {
+            return Err(Implausible("relay `messages`, though no plugin serves `messages`".into()));
         }
         check_environment(&env)?;
         check_labels(&labels)?;
@@ -90,7 +94,10 @@ impl WhereTo<'_> {
             path: path.map(plausible::path).transpose()?,
             request_headers: plausible::edits(request_headers, Direction::ToSandbox)?,
             response_headers: plausible::edits(response_headers, Direction::ToClient)?,
-            relay: RelayMode::Raw,
+            relay: match relay {
+                raw::RelayMode::Raw => RelayMode::Raw,
+                raw::RelayMode::Messages => RelayMode::Messages,
+            },
         })
     }
 }

@@ -47,7 +47,7 @@ impl Host for State {
             return Ok(());
         }
         let line = legible(&message);
-        let decision = self.call.id.map(tracing::field::display);
+        let decision = self.call.about.id.map(tracing::field::display);
         match level {
             Level::Trace => tracing::trace!(target: "plugin", plugin, decision, "{line}"),
             Level::Debug => tracing::debug!(target: "plugin", plugin, decision, "{line}"),

@@ -2,8 +2,11 @@
 
 mod clock;
 mod counters;
+mod http;
+mod journal;
 mod log;
 mod secrets;
+mod since_v0_1;
 mod tokens;
 mod types;
 
@@ -19,6 +22,14 @@ use crate::state::State;
 
 /// The interfaces that a component may import; anything else is refused at load.
 pub(crate) const SERVED: &[&str] = &[
+    "tidegate:policy/types@0.2.0",
+    "tidegate:host/log@0.2.0",
+    "tidegate:host/clock@0.2.0",
+    "tidegate:host/tokens@0.2.0",
+    "tidegate:host/secrets@0.2.0",
+    "tidegate:host/counters@0.2.0",
+    "tidegate:host/http@0.2.0",
+    "tidegate:host/journal@0.2.0",
     "tidegate:policy/types@0.1.0",
     "tidegate:host/log@0.1.0",
     "tidegate:host/clock@0.1.0",
@@ -27,7 +38,7 @@ pub(crate) const SERVED: &[&str] = &[
     "tidegate:host/counters@0.1.0",
 ];
 
-/// The longest message that is hashed or signed in one call: epochs don't
+/// The longest message that is hashed, signed or sealed in one call: epochs don't
 /// interrupt the host, so what it does in one call is bounded by its input.
 const MAX_MESSAGE: usize = 1 << 20;
 
@@ -38,5 +49,8 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     tidegate::host::clock::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
     tidegate::host::tokens::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
     tidegate::host::secrets::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
-    tidegate::host::counters::add_to_linker::<_, HasSelf<_>>(linker, |state| state)
+    tidegate::host::counters::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
+    tidegate::host::http::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
+    tidegate::host::journal::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
+    since_v0_1::link(linker)
 }

@@ -11,4 +11,9 @@ impl Host for State {
     fn exists(&mut self, name: String) -> wasmtime::Result<bool> {
         Ok(self.around.secrets.get(&name).is_some())
     }
+
+    fn which(&mut self, names: Vec<String>, candidate: String) -> wasmtime::Result<Option<u32>> {
+        let at = self.around.secrets.which(&names, &candidate);
+        Ok(at.and_then(|at| u32::try_from(at).ok()))
+    }
 }

@@ -8,7 +8,7 @@ use wasmtime::bail;
 use super::MAX_MESSAGE;
 use crate::bindings::tidegate::host::tokens::{Claims, Host, Invalid};
 use crate::state::State;
-use crate::tokens::{BadToken, verify};
+use crate::tokens::{BadToken, seal, verify};
 
 /// What a plugin may ask for at once.
 const MAX_RANDOM: u32 = 64;
@@ -67,6 +67,33 @@ impl Host for State {
             bail!("{n} random bytes were asked for; at most {MAX_RANDOM} are given");
         }
         Ok((0..n).map(|_| rand::random()).collect())
+    }
+
+    fn seal(
+        &mut self,
+        secret: String,
+        context: String,
+        message: Vec<u8>,
+    ) -> wasmtime::Result<Result<Vec<u8>, String>> {
+        bounded(&message)?;
+        bounded(context.as_bytes())?;
+        let Some(key) = self.around.secrets.get(&secret) else {
+            return Ok(Err(format!("there is no secret called `{secret}`")));
+        };
+        let sealed = seal::seal(key, &self.around.name, &context, &message);
+        Ok(sealed.map_err(|why| format!("the secret `{secret}` {why}")))
+    }
+
+    fn open(
+        &mut self,
+        secret: String,
+        context: String,
+        sealed: Vec<u8>,
+    ) -> wasmtime::Result<Option<Vec<u8>>> {
+        bounded(&sealed)?;
+        bounded(context.as_bytes())?;
+        let key = self.around.secrets.get(&secret);
+        Ok(key.and_then(|key| seal::open(key, &self.around.name, &context, &sealed)))
     }
 }
 

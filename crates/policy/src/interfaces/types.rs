@@ -1,7 +1,7 @@
 //! `types`: the getters through which a plugin reads a request and an identity.
 //! Nothing is copied that isn't read.
 //!
-//! There is one request and at most one identity per call, and a plugin can't keep
+//! There is at most one request, one identity and one sandbox per call, and a plugin can't keep
 //! a borrowed handle beyond it; so the handles carry nothing, and the state says
 //! what they mean.
 #![expect(unreachable_pub, reason = "the generated contract re-exports the handles")]
@@ -9,7 +9,7 @@
 use std::borrow::Cow;
 
 use http::header;
-use tidegate_types::{Identity, RequestFacts};
+use tidegate_types::{Identity, RequestFacts, SandboxFacts};
 use wasmtime::component::Resource;
 use wasmtime::format_err;
 
@@ -20,19 +20,26 @@ use crate::state::State;
 pub struct RequestHandle(());
 /// A plugin's handle on the identity of its call.
 pub struct IdentityHandle(());
-/// A plugin's handle on a sandbox; no hook that is asked now has one.
+/// A plugin's handle on the sandbox of its call.
 pub struct SandboxHandle(());
 
 impl State {
     fn facts(&self) -> wasmtime::Result<&RequestFacts> {
-        self.call.facts.as_deref().ok_or_else(|| format_err!("there is no request in this call"))
+        self.call
+            .about
+            .facts
+            .as_deref()
+            .ok_or_else(|| format_err!("there is no request in this call"))
     }
 
     fn who(&self) -> wasmtime::Result<&Identity> {
-        self.call
-            .identity
-            .as_deref()
-            .ok_or_else(|| format_err!("there is no identity in this call"))
+        let who = self.call.about.identity.as_deref();
+        who.ok_or_else(|| format_err!("there is no identity in this call"))
+    }
+
+    fn sandbox(&self) -> wasmtime::Result<&SandboxFacts> {
+        let sandbox = self.call.about.sandbox.as_deref();
+        sandbox.ok_or_else(|| format_err!("there is no sandbox in this call"))
     }
 }
 
@@ -149,33 +156,29 @@ impl HostIdentity for State {
     }
 }
 
-fn no_sandbox<T>() -> wasmtime::Result<T> {
-    Err(format_err!("there is no sandbox in this call"))
-}
-
 impl HostSandbox for State {
     fn id(&mut self, _: Resource<SandboxHandle>) -> wasmtime::Result<String> {
-        no_sandbox()
+        Ok(self.sandbox()?.key.name.as_str().to_owned())
     }
 
     fn tenant(&mut self, _: Resource<SandboxHandle>) -> wasmtime::Result<String> {
-        no_sandbox()
+        Ok(self.sandbox()?.key.tenant.as_str().to_owned())
     }
 
     fn subject(&mut self, _: Resource<SandboxHandle>) -> wasmtime::Result<String> {
-        no_sandbox()
+        Ok(self.sandbox()?.subject.as_str().to_owned())
     }
 
     fn template(&mut self, _: Resource<SandboxHandle>) -> wasmtime::Result<String> {
-        no_sandbox()
+        Ok(self.sandbox()?.template.as_str().to_owned())
     }
 
     fn label(
         &mut self,
         _: Resource<SandboxHandle>,
-        _name: String,
+        name: String,
     ) -> wasmtime::Result<Option<String>> {
-        no_sandbox()
+        Ok(self.sandbox()?.label(&name).map(Into::into))
     }
 
     fn drop(&mut self, _: Resource<SandboxHandle>) -> wasmtime::Result<()> {

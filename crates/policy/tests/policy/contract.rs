@@ -4,7 +4,9 @@ use serde_json::json;
 use tempfile::TempDir;
 use tidegate_policy::{PluginSource, PluginSpec};
 
-use crate::stage::{component_file, hostile, plugin_name, problem};
+use crate::stage::{
+    authenticate, component_file, granted, host, hostile, plugin_name, problem, request, resolve,
+};
 
 fn spec(path: std::path::PathBuf) -> PluginSpec {
     PluginSpec::new(plugin_name("gate"), PluginSource::File(path))
@@ -18,7 +20,7 @@ fn check(wat: &str, expected: &str) {
 
 #[test]
 fn a_component_that_breaks_the_contract_is_refused_in_plain_words() {
-    check("(component)", "doesn't export `tidegate:policy/plugin@0.1.0`");
+    check("(component)", "doesn't export `tidegate:policy/plugin@0.2.0`");
     check("(module)", "is a core WASM module, not a WASM component; turn it into one");
     check(
         r#"(component (import "wasi:cli/environment@0.2.0" (instance)))"#,
@@ -26,31 +28,43 @@ fn a_component_that_breaks_the_contract_is_refused_in_plain_words() {
     );
     check(
         r#"(component (import "tidegate:host/http@0.1.0" (instance)))"#,
-        "plugins can't make HTTP calls in this version",
+        "0.1.0 never offered HTTP calls",
     );
     check(
         r#"(component (instance $i) (export "tidegate:policy/plugin@9.0.0" (instance $i)))"#,
-        "in version 9.0.0, which isn't served; build it for version 0.1.0",
+        "in version 9.0.0, which isn't served; build it for version 0.2.0 or 0.1.0",
     );
     check(
-        r#"(component (import "tidegate:host/log@0.2.0" (instance)))"#,
-        "in version 0.2.0, which isn't served",
+        r#"(component (import "tidegate:host/log@0.3.0" (instance)))"#,
+        "in version 0.3.0, which isn't served",
+    );
+    let describing = |more: &str| {
+        format!(
+            r#"(component
+                (core module $m (func (export "f")))
+                (core instance $i (instantiate $m))
+                (func $f (canon lift (core func $i "f")))
+                (instance $plugin (export "describe" (func $f)) (export "configure" (func $f)))
+                (instance $empty)
+                (export "tidegate:policy/plugin@0.2.0" (instance $plugin))
+                {more})"#
+        )
+    };
+    check(&describing(""), "it serves no hook");
+    check(
+        &describing(r#"(export "tidegate:policy/billing@0.2.0" (instance $empty))"#),
+        "it serves `billing`, which this version doesn't ask",
     );
     check(
-        r#"(component (instance $i) (export "tidegate:policy/plugin@0.1.0" (instance $i)))"#,
-        "it serves no hook",
+        &describing(r#"(export "tidegate:policy/resolve@0.2.0" (instance $empty))"#),
+        "its `resolve` has another form than the contract's",
     );
     check(
-        r#"(component (instance $i)
-            (export "tidegate:policy/plugin@0.1.0" (instance $i))
-            (export "tidegate:policy/quota@0.1.0" (instance $i)))"#,
-        "it serves `quota`, which this version doesn't ask",
-    );
-    check(
-        r#"(component (instance $i)
-            (export "tidegate:policy/plugin@0.1.0" (instance $i))
-            (export "tidegate:policy/resolve@0.1.0" (instance $i)))"#,
-        "an export has another form than the contract's",
+        &describing(
+            r#"(instance $other (export "resolve" (func $f)))
+            (export "tidegate:policy/resolve@0.2.0" (instance $other))"#,
+        ),
+        "can't be started",
     );
 }
 
@@ -76,4 +90,19 @@ fn bounds_that_make_no_sense_are_refused() {
     assert!(told.contains("can't be started"), "{told}");
     let told = problem(PluginSpec { deadline: std::time::Duration::ZERO, ..hostile(json!({})) });
     assert!(told.contains("deadline"), "{told}");
+}
+
+#[test]
+fn a_component_of_the_version_before_keeps_working() {
+    let since = |name: &str, config| {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/since-v0.1.0/");
+        let source = PluginSource::File(format!("{path}{name}.wasm").into());
+        PluginSpec { config, ..PluginSpec::new(plugin_name(name), source) }
+    };
+    let holder = json!({ "secret": "ALICE_TOKEN", "subject": "alice", "tenant": "demo" });
+    let place = json!({ "template": "hello", "port": 80, "sandbox": "box-{subject}" });
+    let host = host(vec![since("token", json!({ "tokens": [holder] })), since("per-user", place)]);
+    let facts = request("GET http://h/", &[("authorization", "Bearer alice-token")]);
+    assert_eq!(granted(authenticate(&host, &facts)).identity.subject.as_str(), "alice");
+    assert_eq!(granted(resolve(&host, &facts, "alice")).sandbox.as_str(), "box-alice");
 }

@@ -7,7 +7,9 @@ use serde_json::json;
 use tidegate_policy::{Isolation, PluginSpec, PolicyHost};
 use tidegate_types::DecisionId;
 
-use crate::stage::{authenticate, failed, granted, host, hostile, problem, request, resolve, who};
+use crate::stage::{
+    at_once, authenticate, failed, granted, host, hostile, problem, request, resolve, who,
+};
 
 fn attack(host: &PolicyHost, attack: &str, with: &str) -> String {
     let facts = request("GET http://h/", &[("x-attack", attack), ("x-with", with)]);
@@ -108,7 +110,7 @@ fn hoarded(host: &PolicyHost, subject: &str, what: &str) -> String {
 fn hoarded_in(host: &PolicyHost, tenant: &str, subject: &str, what: &str) -> String {
     let facts = request("GET http://h/", &[("x-attack", "hoard"), ("x-with", what)]);
     let who = who(tenant, subject);
-    let placement = granted(host.current().resolve(&facts, &who, DecisionId::random()));
+    let placement = granted(at_once(host.current().resolve(&facts, &who, DecisionId::random())));
     placement.labels.into_iter().find(|(name, _)| name == "hoard").expect("hoard").1
 }
 

@@ -9,7 +9,8 @@ use tidegate_policy::{HostConfig, PluginSource, PluginSpec, PolicyHost};
 use tidegate_types::DecisionId;
 
 use crate::stage::{
-    HOSTILE, authenticate, builtin, config, granted, host, hostile, plugin_name, request, told, who,
+    HOSTILE, at_once, authenticate, builtin, config, granted, host, hostile, plugin_name, request,
+    told, who,
 };
 
 fn pair(name: &str) -> Vec<PluginSpec> {
@@ -26,9 +27,9 @@ fn a_reload_swaps_everything_and_what_is_under_way_ends_with_what_it_began_with(
     let under_way = host.current();
     host.reload(config(), pair("new")).expect("good");
     let id = DecisionId::random();
-    let subject = granted(under_way.authenticate(&facts, id)).identity.subject;
+    let subject = granted(at_once(under_way.authenticate(&facts, id))).identity.subject;
     assert_eq!(subject.as_str(), "old");
-    let sandbox = granted(under_way.resolve(&facts, &who("demo", "x"), id)).sandbox;
+    let sandbox = granted(at_once(under_way.resolve(&facts, &who("demo", "x"), id))).sandbox;
     assert_eq!(sandbox.as_str(), "old-x");
     assert_eq!(granted(authenticate(&host, &facts)).identity.subject.as_str(), "new");
     assert_eq!((under_way.number(), host.current().number()), (1, 2));
@@ -45,9 +46,10 @@ fn no_request_sees_two_policies_at_once() {
                 while !done.load(Relaxed) {
                     let generation = host.current();
                     let id = DecisionId::random();
-                    let subject = granted(generation.authenticate(&facts, id)).identity.subject;
+                    let subject =
+                        granted(at_once(generation.authenticate(&facts, id))).identity.subject;
                     let sandbox =
-                        granted(generation.resolve(&facts, &who("demo", "x"), id)).sandbox;
+                        granted(at_once(generation.resolve(&facts, &who("demo", "x"), id))).sandbox;
                     assert_eq!(sandbox.as_str(), format!("{subject}-x"));
                 }
             });

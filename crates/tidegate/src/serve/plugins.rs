@@ -48,6 +48,7 @@ pub(crate) fn input(
         secrets: Arc::new(secrets),
         key_sets,
         known_templates: config.templates.keys().cloned().collect(),
+        outgoing: None,
     };
     Ok(PolicyInput { host, plugins })
 }
@@ -75,8 +76,6 @@ fn spec(plugin: &tidegate_config::Plugin, problems: &mut Vec<String>) -> Option<
         }
     };
     Some(PluginSpec {
-        name: plugin.name.clone(),
-        source,
         config: plugin.config.clone(),
         deadline: plugin.deadline,
         memory: plugin.memory,
@@ -85,6 +84,7 @@ fn spec(plugin: &tidegate_config::Plugin, problems: &mut Vec<String>) -> Option<
             tidegate_config::Isolation::Tenant => Isolation::Tenant,
             tidegate_config::Isolation::Shared => Isolation::Shared,
         },
+        ..PluginSpec::new(plugin.name.clone(), source)
     })
 }
 
