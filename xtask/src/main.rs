@@ -1,4 +1,4 @@
-//! Everything one does with this repository: `cargo xtask setup | up | test | ci | bench`.
+//! Everything one does with this repository: `cargo xtask setup | up | test | fuzz | ci | bench`.
 //!
 //! One file per verb. Everything that people read goes to standard error, so that
 //! standard output is free for `--json`.
@@ -11,6 +11,7 @@ mod cargo;
 mod ci;
 mod control;
 mod demo;
+mod fuzz;
 mod openclaw;
 mod process;
 mod repo;
@@ -39,7 +40,9 @@ enum Verb {
     Up(up::Up),
     /// Prepares and runs every test: unit, integration, end-to-end, documentation.
     Test(test::Test),
-    /// What continuous integration runs: test, then formatting and lints.
+    /// Tries inputs that nobody thought of, for a while.
+    Fuzz(fuzz::Fuzz),
+    /// What continuous integration runs: test, fuzz, then formatting and lints.
     Ci,
     /// Runs the benchmarks.
     Bench(bench::Bench),
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Verb::Setup(setup) => setup.run(),
         Verb::Up(up) => up.run(),
         Verb::Test(test) => test.run(),
+        Verb::Fuzz(fuzz) => fuzz.run(),
         Verb::Ci => ci::run(),
         Verb::Bench(bench) => bench.run(),
     };

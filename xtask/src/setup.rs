@@ -5,6 +5,7 @@
 //! all is there, it takes no noticeable time.
 
 mod apt;
+mod fuzzing;
 mod need;
 mod wasm;
 
@@ -78,6 +79,14 @@ pub(crate) fn for_tests(repo: &Repo) -> Vec<String> {
         missing.push(APT.in_words());
     }
     missing
+}
+
+/// What `cargo xtask fuzz` needs besides.
+///
+/// # Errors
+/// What is missing, in words.
+pub(crate) fn for_fuzzing() -> Result<()> {
+    fuzzing::prepare()
 }
 
 fn refuse(missing: &[String]) -> Result<()> {

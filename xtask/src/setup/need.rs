@@ -25,6 +25,15 @@ pub(super) const C_COMPILER: Need = Need {
     elsewhere: "install gcc or clang so that `cc` works",
 };
 
+/// The fuzzer's own part is written in C++.
+pub(super) const CPP_COMPILER: Need = Need {
+    programs: &["c++"],
+    what: "a C++ compiler",
+    purpose: "the fuzzer's own part is built with it",
+    packages: &["g++"],
+    elsewhere: "install g++ or clang so that `c++` works",
+};
+
 /// Fetches OpenClaw.
 pub(super) const NPM: Need = Need {
     programs: &["npm"],
