@@ -1,6 +1,6 @@
 //! What a configuration means: every value parsed, every reference resolved.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, Uri};
-use tidegate_types::{PluginName, SecretName, Template, TemplateName, UpstreamName};
+use tidegate_types::{
+    OciReference, PluginName, SecretName, Sha256Digest, Template, TemplateName, UpstreamName,
+};
 
 /// One checked configuration. Immutable; a reload makes another.
 ///
@@ -116,6 +118,16 @@ pub struct Plugin {
     pub name: PluginName,
     /// Where its component is.
     pub source: PluginSource,
+    /// What the component's digest must be. Always there for `https`.
+    pub sha256: Option<Sha256Digest>,
+    /// The ed25519 public key that the component must be signed with.
+    pub verify_key: Option<[u8; 32]>,
+    /// How often a registry is asked where a tag points.
+    pub poll: Duration,
+    /// What the source's server is told.
+    pub credentials: Option<Credentials>,
+    /// What to do at start when the component can't be had.
+    pub on_missing: OnMissing,
     /// What the plugin itself is told; its own schema decides whether that is
     /// right. A JSON object.
     pub config: serde_json::Value,
@@ -125,6 +137,13 @@ pub struct Plugin {
     pub memory: u64,
     /// Who shares an instance.
     pub isolation: Isolation,
+    /// Which HTTP services it may call, if any.
+    pub http: Option<PluginHttp>,
+    /// The file of lines that it may write, if any.
+    pub journal: Option<PluginJournal>,
+    /// Hooks and imports that a new version may add: words of
+    /// [`keys::CAPABILITIES`](crate::keys::CAPABILITIES).
+    pub allow: BTreeSet<String>,
 }
 
 /// Where a plugin's component is.
@@ -134,6 +153,51 @@ pub enum PluginSource {
     Builtin(String),
     /// A component file; absolute.
     File(PathBuf),
+    /// An `https` URL, without credentials and fragment.
+    Https(Uri),
+    /// An artifact in a registry.
+    Oci(OciReference),
+}
+
+/// `plugin.credentials`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// As the server knows it.
+    pub username: String,
+    /// The secret that is the password.
+    pub password: SecretName,
+}
+
+/// What happens at start when a component can't be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnMissing {
+    /// The gateway doesn't start.
+    #[default]
+    Exit,
+    /// It starts, and whatever the plugin would be asked is refused.
+    Closed,
+}
+
+/// `plugin.http`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginHttp {
+    /// In lower case: `id.example.org`, `*.example.org:8443`.
+    pub hosts: Vec<String>,
+    /// How long one call may take.
+    pub timeout: Duration,
+    /// Bytes of an answer's body.
+    pub max_body: usize,
+}
+
+/// `plugin.journal`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginJournal {
+    /// A file name without directories; unique.
+    pub file: String,
+    /// Bytes that the file may have before it is renamed.
+    pub max_size: u64,
+    /// How many renamed ones are kept.
+    pub keep: u32,
 }
 
 /// Who shares one instance of a plugin.

@@ -78,7 +78,19 @@ pub enum Kind {
     Words,
     /// `["openai"]`
     Names,
-    /// `"builtin:token"` or a path
+    /// Some of these words.
+    Choices(&'static [&'static str]),
+    /// `["id.example.org", "*.example.org:8443"]`
+    HostPatterns,
+    /// A file name without directories.
+    FileName,
+    /// 64 hexadecimal digits.
+    Sha256,
+    /// An ed25519 public key in base64.
+    PublicKey,
+    /// `"secret:NAME"` and nothing else.
+    SecretText,
+    /// `"builtin:token"`, a path, `"https://…"` or `"oci://…"`
     PluginSource,
     /// `"https://api.example.org/v1"`
     Url,
@@ -129,7 +141,20 @@ impl Kind {
             Self::Hosts => "an array of host names",
             Self::Words => "an array of text, the first not empty",
             Self::Names => "an array of names of a-z, 0-9 and -",
-            Self::PluginSource => "\"builtin:NAME\" or the path of a component",
+            Self::Choices(words) => {
+                let quoted: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
+                return format!("an array of {}", quoted.join(", "));
+            }
+            Self::HostPatterns => {
+                "an array of hosts, each with \"*.\" before and a port behind it if need be"
+            }
+            Self::FileName => "a file name without directories",
+            Self::Sha256 => "a SHA-256 digest of 64 hexadecimal digits",
+            Self::PublicKey => "an ed25519 public key: 32 bytes in base64",
+            Self::SecretText => "\"secret:NAME\"",
+            Self::PluginSource => {
+                "\"builtin:NAME\", the path of a component, \"https://…\" or \"oci://…\""
+            }
             Self::Url => "an http or https URL without query and credentials",
             Self::UrlPath => "a path that begins with \"/\"",
             Self::InsidePath => "an absolute path without \"..\"",
@@ -154,6 +179,10 @@ impl Kind {
             Self::Hosts => Some("a host name"),
             Self::Words => Some("text"),
             Self::Names => Some("a name of 1 to 63 characters of a-z, 0-9 and -"),
+            Self::Choices(_) => Some("one of the words that may stand here"),
+            Self::HostPatterns => {
+                Some("a host such as \"id.example.org\" or \"*.example.org:8443\"")
+            }
             Self::IdentityHeaders => Some("\"subject\", \"tenant\" or \"claim:NAME\""),
             _ => None,
         }
@@ -179,6 +208,12 @@ impl Kind {
             Self::Hosts => "[\"ops.example.org\"]",
             Self::Words => "[\"/bin/app\", \"--flag\"]",
             Self::Names => "[\"openai\"]",
+            Self::Choices(words) => return words.first().map(|word| format!("[\"{word}\"]")),
+            Self::HostPatterns => "[\"id.example.org\", \"*.example.org:8443\"]",
+            Self::FileName => "\"audit.jsonl\"",
+            Self::Sha256 => "\"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"",
+            Self::PublicKey => "\"11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\"",
+            Self::SecretText => "\"secret:REGISTRY\"",
             Self::PluginSource => "\"builtin:token\"",
             Self::Url => "\"https://api.example.org/v1\"",
             Self::UrlPath => "\"/healthz\"",
@@ -340,7 +375,37 @@ pub static PLUGIN: Section = Section {
             "source",
             Kind::PluginSource,
             Required,
-            "`builtin:NAME` for one that comes with tidegate (`builtin:token`, `builtin:jwt`, `builtin:per-user`), or the path of a WASM component. A changed file is taken over without a restart.",
+            "Where its component comes from. `builtin:NAME`: one that comes with tidegate, such as `builtin:token`, `builtin:jwt` or `builtin:per-user`. A path: a changed file is taken over without a restart. `https://…`: fetched once, and pinned by `sha256`. `oci://HOST/NAME:TAG` or `…@sha256:HEX`: from a registry; plain HTTP only where that is on this machine.",
+        ),
+        key(
+            "sha256",
+            Kind::Sha256,
+            Means("any component, except that `https://` needs it"),
+            "Digest that the component must have. Another one is never loaded, wherever it comes from.",
+        ),
+        key(
+            "verify-key",
+            Kind::PublicKey,
+            Means("a component needs no signature"),
+            "The component must be signed by this key, as `tidegate plugin sign` does it: in `SOURCE.sig` beside a file or URL, or in the annotation `dev.tidegate.signature` of an OCI manifest. `tidegate plugin keygen` makes a pair.",
+        ),
+        key(
+            "poll",
+            Kind::Duration,
+            Or("\"5m\""),
+            "How often the registry is asked where a tag points now. From 5s to 7d. A digest, a URL with its `sha256` and a file need no asking.",
+        ),
+        key(
+            "credentials",
+            Kind::Table(&CREDENTIALS),
+            Means("none are sent"),
+            "What the server or registry of `source` is told.",
+        ),
+        key(
+            "on-missing",
+            Kind::Choice(&["exit", "closed"]),
+            Or("\"exit\""),
+            "What happens at start when the component can be had neither from its source nor from the copies kept of what was fetched before. `exit`: the gateway doesn't start. `closed`: it starts, refuses with 503 whatever the plugin would be asked, and goes on trying.",
         ),
         key(
             "config",
@@ -360,6 +425,106 @@ pub static PLUGIN: Section = Section {
             Kind::Choice(&["call", "tenant", "shared"]),
             Or("\"shared\""),
             "Who shares an instance: nobody, calls of one tenant, or all calls. `call` is the safest and costs some ten microseconds.",
+        ),
+        key(
+            "http",
+            Kind::Table(&PLUGIN_HTTP),
+            Means("it reaches no HTTP service"),
+            "Services that the plugin may call. For plugins that import `http`; they are asked beside the fast path.",
+        ),
+        key(
+            "journal",
+            Kind::Table(&PLUGIN_JOURNAL),
+            Means("its lines are dropped and counted"),
+            "A file of lines for plugins that import `journal`, such as `builtin:audit`.",
+        ),
+        key(
+            "allow",
+            Kind::Choices(CAPABILITIES),
+            Or("[]"),
+            "What a new version of the plugin may do beyond the version that runs: hooks that it may come to answer and interfaces that it may come to import. A reload that adds any other is refused; a start takes the component as it is.",
+        ),
+    ],
+};
+
+/// What a version of a plugin may add to the one before: hooks, then imports.
+pub const CAPABILITIES: &[&str] = &[
+    "authenticate",
+    "quota",
+    "resolve",
+    "activity",
+    "messages",
+    "mounts",
+    "objects",
+    "egress",
+    "observe",
+    "clock",
+    "counters",
+    "http",
+    "journal",
+    "log",
+    "secrets",
+    "tokens",
+];
+
+/// `plugin.credentials`
+pub static CREDENTIALS: Section = Section {
+    header: "credentials = { … } in [[plugin]]",
+    doc: "Basic authentication, which a registry may exchange for a token of its own. Never sent unencrypted, except on this machine.",
+    keys: &[
+        key("username", Kind::Text, Required, "The user, as the server knows it."),
+        key("password", Kind::SecretText, Required, "The secret that holds the password or token."),
+    ],
+};
+
+/// `plugin.http`
+pub static PLUGIN_HTTP: Section = Section {
+    header: "http = { … } in [[plugin]]",
+    doc: "",
+    keys: &[
+        key(
+            "hosts",
+            Kind::HostPatterns,
+            Required,
+            "The only hosts it may call. `*.` stands for one or more labels; without a port, 443 and 80 are meant.",
+        ),
+        key(
+            "timeout",
+            Kind::Duration,
+            Or("\"5s\""),
+            "How long one call may take, its answer included. From 10ms to 60s.",
+        ),
+        key(
+            "max-body",
+            Kind::Size,
+            Or("\"1MiB\""),
+            "Bytes that an answer's body may have. From 1KiB to 64MiB.",
+        ),
+    ],
+};
+
+/// `plugin.journal`
+pub static PLUGIN_JOURNAL: Section = Section {
+    header: "journal = { … } in [[plugin]]",
+    doc: "",
+    keys: &[
+        key(
+            "file",
+            Kind::FileName,
+            Required,
+            "Its name in the directory `journals` of `server.state-dir`. No two plugins may share one.",
+        ),
+        key(
+            "max-size",
+            Kind::Size,
+            Or("\"64MiB\""),
+            "It is closed and renamed to `FILE.1` when it would grow beyond this. From 4KiB to 16GiB.",
+        ),
+        key(
+            "keep",
+            Kind::Integer(0, 1000),
+            Or("5"),
+            "How many such files are kept; the oldest goes first.",
         ),
     ],
 };

@@ -22,8 +22,8 @@ pub mod problem;
 pub mod secrets;
 
 pub use config::{
-    Cidr, Config, Isolation, KeySet, KeySetSource, MetricsAccess, Plugin, PluginSource,
-    SecretSource, Server, Tls, Upstream,
+    Cidr, Config, Credentials, Isolation, KeySet, KeySetSource, MetricsAccess, OnMissing, Plugin,
+    PluginHttp, PluginJournal, PluginSource, SecretSource, Server, Tls, Upstream,
 };
 pub use problem::{Problem, Problems};
 pub use secrets::SecretError;

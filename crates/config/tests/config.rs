@@ -6,9 +6,11 @@ use std::time::Duration;
 use expect_test::{Expect, expect, expect_file};
 use proptest::prelude::*;
 use tidegate_config::keys::{self, Absent, Key, Kind, Section};
-use tidegate_config::{Config, KeySetSource, PluginSource, Problems, SecretSource};
+use tidegate_config::{Config, KeySetSource, OnMissing, PluginSource, Problems, SecretSource};
 use tidegate_types::template::{Bind, IdentityField, Probe};
-use tidegate_types::{ClientAddress, Lifetime, Root, SecretName, Template, TemplateName};
+use tidegate_types::{
+    ClientAddress, Lifetime, Root, SecretName, Sha256Digest, Template, TemplateName,
+};
 
 fn parse(text: &str) -> Result<Config, Problems> {
     tidegate_config::parse(text, "tidegate.toml", Path::new("/etc/tidegate"))
@@ -52,6 +54,23 @@ tokens = [{ secret = "ALICE", subject = "alice", weight = 1.5, since = 2026-01-0
 [[plugin]]
 name = "placer"
 source = "plugins/placer.wasm"
+sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+verify-key = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
+on-missing = "closed"
+http = { hosts = ["id.Example.com", "*.x.org:8443"], timeout = "2s", max-body = "64KiB" }
+journal = { file = "placer.jsonl", max-size = "1MiB", keep = 2 }
+allow = ["http", "quota"]
+
+[[plugin]]
+name = "remote"
+source = "oci://Registry.example.org:5000/team/policy:1"
+poll = "60s"
+credentials = { username = "robot", password = "secret:SIGNING" }
+
+[[plugin]]
+name = "pinned"
+source = "https://example.org/p.wasm?v=1"
+sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 [templates.app]
 root = { directory = "roots/app" }
@@ -110,7 +129,9 @@ fn every_key_is_understood() {
     assert_eq!((server.drain, server.max_header_bytes), (Duration::from_secs(60), 16384));
     assert_eq!(server.extra_roots.as_deref(), Some(Path::new("/etc/tidegate/tls/our-ca.pem")));
 
-    let [gatekeeper, placer] = config.plugins.as_slice() else { panic!("two plugins") };
+    let [gatekeeper, placer, remote, pinned] = config.plugins.as_slice() else {
+        panic!("four plugins")
+    };
     assert_eq!(gatekeeper.source, PluginSource::Builtin("token".into()));
     assert_eq!((gatekeeper.deadline, gatekeeper.memory), (Duration::from_millis(20), 8 << 20));
     expect![[
@@ -119,6 +140,28 @@ fn every_key_is_understood() {
     .assert_eq(&gatekeeper.config.to_string());
     assert_eq!(placer.source, PluginSource::File("/etc/tidegate/plugins/placer.wasm".into()));
     assert_eq!(placer.config.to_string(), "{}");
+    assert_eq!(placer.sha256, Some(Sha256Digest::of(b"")));
+    assert_eq!((placer.verify_key.is_some(), placer.on_missing), (true, OnMissing::Closed));
+    let http = placer.http.as_ref().expect("http");
+    assert_eq!(http.hosts, ["id.example.com", "*.x.org:8443"]);
+    assert_eq!((http.timeout, http.max_body), (Duration::from_secs(2), 64 << 10));
+    let journal = placer.journal.as_ref().expect("a journal");
+    assert_eq!(
+        (journal.file.as_str(), journal.max_size, journal.keep),
+        ("placer.jsonl", 1 << 20, 2)
+    );
+    assert!(placer.allow.iter().eq(["http", "quota"]));
+    let reference = "registry.example.org:5000/team/policy:1".parse().expect("a reference");
+    assert_eq!(remote.source, PluginSource::Oci(reference));
+    assert_eq!(remote.poll, Duration::from_secs(60));
+    let credentials = remote.credentials.as_ref().expect("credentials");
+    assert_eq!(credentials.username, "robot");
+    assert_eq!(credentials.password, SecretName::new("SIGNING"));
+    let url = "https://example.org/p.wasm?v=1".parse().expect("a URL");
+    assert_eq!(
+        (&pinned.source, pinned.poll),
+        (&PluginSource::Https(url), Duration::from_secs(300))
+    );
 
     let app = &config.templates[&TemplateName::new("app").expect("a name")];
     assert_eq!(app.root, Root::Directory("/etc/tidegate/roots/app".into()));
@@ -224,7 +267,7 @@ identity-headers = { "bad name" = "subject", host = "tenant", x = "mail" }
             tidegate.toml:8:20: server.max-header-bytes: expected a whole number from 1024 to 1048576, found 12. Write it like `1024`
             tidegate.toml:9:17: server.control-hosts: expected an array of host names, found "ops". Write it like `["ops.example.org"]`
             tidegate.toml:11:1: plugin[0].name: this key is missing; expected a name of 1 to 63 characters of a-z, 0-9 and -. Add it, like `name = "gatekeeper"`
-            tidegate.toml:12:10: plugin[0].source: plugins can't be fetched by `https` yet. Download the component and put its path here
+            tidegate.toml:12:10: plugin[0].source: what a URL holds may change: this plugin needs a `sha256`. Download the component, look at it, and add what `sha256sum` says of it
             tidegate.toml:13:12: plugin[0].deadline: 3600s is out of range. Use 1ms to 10s
             tidegate.toml:14:10: plugin[0].memory: expected a size in KiB, MiB, GiB or TiB, found "16MB". Write it like `"512MiB"`
             tidegate.toml:15:13: plugin[0].isolation: expected "call" or "tenant" or "shared", found "none". Write it like `"call"`
@@ -244,6 +287,79 @@ identity-headers = { "bad name" = "subject", host = "tenant", x = "mail" }
             tidegate.toml:28:35: templates.web.identity-headers.bad name: this is not the name of a header field. Use letters, digits and -
             tidegate.toml:28:53: templates.web.identity-headers.host: this header field can't be set: it frames the message. Remove it
             tidegate.toml:28:67: templates.web.identity-headers.x: expected "subject", "tenant" or "claim:NAME", found "mail". Write it like `identity-headers = { x-forwarded-user = "subject" }`"#]],
+    );
+}
+
+#[test]
+fn a_plugin_that_is_fetched_is_pinned_and_its_keys_mean_something() {
+    problems(
+        r#"
+[[plugin]]
+name = "a"
+source = "http://example.org/p.wasm"
+[[plugin]]
+name = "b"
+source = "https://user:hunter2@example.org/p.wasm"
+[[plugin]]
+name = "c"
+source = "ftp://example.org/p.wasm"
+[[plugin]]
+name = "d"
+source = "oci://example.org"
+[[plugin]]
+name = "e"
+source = "oci://example.org/p"
+poll = "1s"
+sha256 = "123"
+verify-key = "AAAA"
+credentials = { username = "u", password = "hunter2" }
+allow = ["quotas"]
+[[plugin]]
+name = "f"
+source = "p.wasm"
+poll = "1m"
+[[plugin]]
+name = "g"
+source = "builtin:token"
+on-missing = "closed"
+[[plugin]]
+name = "h"
+source = "builtin:token"
+http = { hosts = ["https://example.org"], timeout = "2m", max-body = "1GiB" }
+journal = { file = "../x", max-size = "1KiB", keep = 2000 }
+[[plugin]]
+name = "i"
+source = "builtin:audit"
+journal = { file = "a" }
+[[plugin]]
+name = "j"
+source = "builtin:audit"
+journal = { file = "a" }
+[[plugin]]
+name = "k"
+source = "oci://example.org/p"
+credentials = { username = "u", password = "secret:NONE" }
+"#,
+        expect![[r#"
+            tidegate.toml:4:10: plugin[0].source: plugins aren't fetched over plain `http`. Use `https`, a registry, or download the component and put its path here
+            tidegate.toml:7:10: plugin[1].source: this URL carries credentials. Put them into `credentials`, the password as a secret
+            tidegate.toml:10:10: plugin[2].source: plugins can't be fetched by `ftp`. Use `https://…`, `oci://…`, or the path of a component
+            tidegate.toml:13:10: plugin[3].source: expected HOST[:PORT]/NAME:TAG or HOST[:PORT]/NAME@sha256:HEX. Write it like `oci://ghcr.io/team/policy:1`
+            tidegate.toml:17:8: plugin[4].poll: 1s is out of range. Use 5s to 7d
+            tidegate.toml:18:10: plugin[4].sha256: expected a SHA-256 digest of 64 hexadecimal digits, found "123". Write it like `"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"`
+            tidegate.toml:19:14: plugin[4].verify-key: expected an ed25519 public key: 32 bytes in base64, found "AAAA". Write it like `"11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="`
+            tidegate.toml:20:44: plugin[4].credentials.password: expected "secret:NAME". Put the password into `[secrets.NAME]` and name that here
+            tidegate.toml:21:10: plugin[4].allow[0]: expected one of the words that may stand here, found "quotas". Write it like `allow = ["authenticate"]`
+            tidegate.toml:25:8: plugin[5].poll: this key does nothing for such a `source`. Remove it
+            tidegate.toml:29:14: plugin[6].on-missing: this key does nothing for such a `source`. Remove it
+            tidegate.toml:33:19: plugin[7].http.hosts[0]: expected a host such as "id.example.org" or "*.example.org:8443", found "https://example.org". Write it like `hosts = ["id.example.org", "*.example.org:8443"]`
+            tidegate.toml:33:53: plugin[7].http.timeout: 120s is out of range. Use 10ms to 60s
+            tidegate.toml:33:70: plugin[7].http.max-body: 1073741824 bytes are out of range. Use 1KiB to 64MiB
+            tidegate.toml:34:20: plugin[7].journal.file: expected a file name without directories, found "../x". Write it like `"audit.jsonl"`
+            tidegate.toml:34:39: plugin[7].journal.max-size: 1024 bytes are out of range. Use 4KiB to 16GiB
+            tidegate.toml:34:54: plugin[7].journal.keep: expected a whole number from 0 to 1000, found 2000. Write it like `0`
+            tidegate.toml:39:1: plugin[9]: plugin `i` has the journal `a` already. Give each a file of its own
+            tidegate.toml:46:44: plugin[10].credentials.password: there is no secret `NONE`. Define it in `[secrets.NAME]`"#]],
     );
 }
 
@@ -399,6 +515,10 @@ fn a_secret_that_stands_in_the_wrong_place_is_not_printed() {
     for text in [
         format!("[key-sets.a]\nhs256 = \"{secret}\"\n"),
         format!("[upstreams.a]\nurl = \"https://x:{secret}@example.org\"\n"),
+        format!("[[plugin]]\nname = \"a\"\nsource = \"https://x:{secret}@example.org/p\"\n"),
+        format!(
+            "[[plugin]]\nname = \"a\"\nsource = \"oci://x/p\"\ncredentials = {{ username = \"u\", password = \"{secret}\" }}\n"
+        ),
         format!(
             "[upstreams.a]\nurl = \"https://x\"\nheaders = {{ authorization = \"{secret}\\n\" }}\n"
         ),

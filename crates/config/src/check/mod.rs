@@ -4,6 +4,8 @@
 //! Nothing stops at the first problem: a value that can't be read is reported
 //! and left out, and whatever needs it is left out without a report of its own.
 
+mod component;
+mod grant;
 mod key_set;
 mod plugin;
 mod read;

@@ -1,17 +1,19 @@
 //! `[[plugin]]`
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use tidegate_types::PluginName;
 
+use super::component::{self, Origin};
+use super::grant;
 use super::value::{Fields, Value};
 use super::{Context, read};
-use crate::keys::PLUGIN;
-use crate::{Isolation, Plugin, PluginSource};
+use crate::keys::{PLUGIN, PLUGIN_HTTP, PLUGIN_JOURNAL};
+use crate::{Isolation, Plugin};
 
-const DEADLINE: std::ops::RangeInclusive<Duration> =
-    Duration::from_millis(1)..=Duration::from_secs(10);
-const MEMORY: std::ops::RangeInclusive<u64> = 1 << 20..=1 << 30;
+const DEADLINE: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(10);
+const MEMORY: RangeInclusive<u64> = 1 << 20..=1 << 30;
 
 pub(super) fn plugins(file: &Fields<'_>, cx: &mut Context<'_>) -> Vec<Plugin> {
     let Some(value) = file.find("plugin") else { return Vec::new() };
@@ -28,6 +30,18 @@ pub(super) fn plugins(file: &Fields<'_>, cx: &mut Context<'_>) -> Vec<Plugin> {
             );
             continue;
         }
+        if let Some(journal) = &plugin.journal
+            && let Some(other) = plugins.iter().find(|other| {
+                other.journal.as_ref().is_some_and(|theirs| theirs.file == journal.file)
+            })
+        {
+            let _: Option<()> = item.problem(
+                cx,
+                format!("plugin `{}` has the journal `{}` already", other.name, journal.file),
+                "Give each a file of its own",
+            );
+            continue;
+        }
         plugins.push(plugin);
     }
     plugins
@@ -35,14 +49,23 @@ pub(super) fn plugins(file: &Fields<'_>, cx: &mut Context<'_>) -> Vec<Plugin> {
 
 fn plugin(fields: &Fields<'_>, cx: &mut Context<'_>) -> Option<Plugin> {
     let name = fields.read("name", cx, name);
-    let source = fields.read("source", cx, source);
+    let origin = component::origin(fields, cx);
     let config = fields.read("config", cx, config);
     let deadline = fields.read("deadline", cx, deadline);
     let memory = fields.read("memory", cx, memory);
     let isolation = fields.read("isolation", cx, read::choice);
+    let http = within(fields, "http", &PLUGIN_HTTP, cx, grant::http);
+    let journal = within(fields, "journal", &PLUGIN_JOURNAL, cx, grant::journal);
+    let allow = fields.read("allow", cx, read::choices);
+    let Origin { source, sha256, verify_key, poll, credentials, on_missing } = origin?;
     Some(Plugin {
         name: name?,
-        source: source?,
+        source,
+        sha256,
+        verify_key,
+        poll,
+        credentials,
+        on_missing,
         config: config?,
         deadline: deadline?,
         memory: memory?,
@@ -51,32 +74,30 @@ fn plugin(fields: &Fields<'_>, cx: &mut Context<'_>) -> Option<Plugin> {
             "tenant" => Isolation::Tenant,
             _ => Isolation::Shared,
         },
+        http: http?,
+        journal: journal?,
+        allow: allow?.into_iter().map(str::to_owned).collect(),
     })
+}
+
+/// A table within, where it is given. `None` has been reported.
+#[expect(clippy::option_option, reason = "broken and absent are two things")]
+pub(super) fn within<T>(
+    fields: &Fields<'_>,
+    key: &'static str,
+    section: &'static crate::keys::Section,
+    cx: &mut Context<'_>,
+    read: fn(&Fields<'_>, &mut Context<'_>) -> Option<T>,
+) -> Option<Option<T>> {
+    match fields.find(key) {
+        Some(value) => Fields::open(&value, section, cx).and_then(|f| read(&f, cx)).map(Some),
+        None => Some(None),
+    }
 }
 
 fn name(value: &Value<'_>, cx: &mut Context<'_>) -> Option<PluginName> {
     let text = read::text(value, cx)?;
     PluginName::new(text).ok().or_else(|| value.unexpected(cx))
-}
-
-fn source(value: &Value<'_>, cx: &mut Context<'_>) -> Option<PluginSource> {
-    let text = read::text(value, cx)?;
-    if let Some(name) = text.strip_prefix("builtin:") {
-        let fine = PluginName::new(name).is_ok();
-        return if fine {
-            Some(PluginSource::Builtin(name.to_owned()))
-        } else {
-            value.unexpected(cx)
-        };
-    }
-    if let Some((scheme, _)) = text.split_once("://") {
-        return value.problem(
-            cx,
-            format!("plugins can't be fetched by `{scheme}` yet"),
-            "Download the component and put its path here",
-        );
-    }
-    Some(PluginSource::File(cx.resolve(text)))
 }
 
 fn config(value: &Value<'_>, cx: &mut Context<'_>) -> Option<serde_json::Value> {

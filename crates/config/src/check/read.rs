@@ -159,6 +159,20 @@ pub(super) fn choice(value: &Value<'_>, cx: &mut Context<'_>) -> Option<&'static
     words.iter().find(|word| typed == Some(**word)).copied().or_else(|| value.unexpected(cx))
 }
 
+/// The words that were chosen, as they stand in the table of keys.
+pub(super) fn choices(value: &Value<'_>, cx: &mut Context<'_>) -> Option<Vec<&'static str>> {
+    let Kind::Choices(words) = value.kind else { return value.unexpected(cx) };
+    let mut chosen = Vec::new();
+    for item in value.items(cx)? {
+        let typed = item.value.as_str();
+        match words.iter().find(|word| typed == Some(**word)) {
+            Some(word) => chosen.push(*word),
+            None => return item.unexpected(cx),
+        }
+    }
+    Some(chosen)
+}
+
 pub(super) fn words(value: &Value<'_>, cx: &mut Context<'_>) -> Option<Vec<String>> {
     let mut words = Vec::new();
     for item in value.items(cx)? {

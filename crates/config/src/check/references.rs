@@ -27,6 +27,13 @@ pub(super) fn check(file: &Fields<'_>, cx: &mut Context<'_>) {
             secrets_of(&header, &secrets, cx);
         }
     }
+    for plugin in inner_items(file, "plugin", cx) {
+        for credential in inner(&plugin, "credentials", cx) {
+            if credential.value.as_str().is_some_and(|text| text.starts_with("secret:")) {
+                secrets_of(&credential, &secrets, cx);
+            }
+        }
+    }
     for key_set in entries(file, "key-sets", cx) {
         for (key, _, value) in table(&key_set, cx) {
             if let Some(name) = value.value.as_str().filter(|_| key == "hs256") {
@@ -84,6 +91,12 @@ fn names(file: &Fields<'_>, section: &'static str) -> Vec<String> {
 fn entries<'a>(file: &Fields<'a>, section: &'static str, cx: &mut Context<'_>) -> Vec<Value<'a>> {
     let Some(value) = file.find(section) else { return Vec::new() };
     table(&value, cx).into_iter().map(|(_, _, entry)| entry).collect()
+}
+
+/// The items of an array of tables.
+fn inner_items<'a>(file: &Fields<'a>, key: &'static str, cx: &mut Context<'_>) -> Vec<Value<'a>> {
+    let array = file.find(key).filter(|value| value.value.is_array());
+    array.and_then(|value| value.items(cx)).unwrap_or_default()
 }
 
 /// What stands in the table or array `key` of a table.

@@ -74,6 +74,10 @@ fn spec(plugin: &tidegate_config::Plugin, problems: &mut Vec<String>) -> Option<
             };
             PluginSource::Builtin { name: name.clone(), component: Cow::Borrowed(component) }
         }
+        tidegate_config::PluginSource::Https(_) | tidegate_config::PluginSource::Oci(_) => {
+            problems.push(format!("plugin `{}`: its source can't be fetched yet", plugin.name));
+            return None;
+        }
     };
     Some(PluginSpec {
         config: plugin.config.clone(),

@@ -117,7 +117,7 @@ impl Reloader {
         let live = self.live.load();
         let plugins = live.loaded.config.plugins.iter().filter_map(|plugin| match &plugin.source {
             PluginSource::File(path) => Some(path.clone()),
-            PluginSource::Builtin(_) => None,
+            PluginSource::Builtin(_) | PluginSource::Https(_) | PluginSource::Oci(_) => None,
         });
         let keys = live.loaded.config.key_sets.values().filter_map(|set| match &set.source {
             tidegate_config::KeySetSource::File(path) => Some(path.clone()),
