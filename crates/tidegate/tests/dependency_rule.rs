@@ -18,6 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("outgoing", &[]),
     ("egress", &["outgoing"]),
     ("control", &[]),
+    ("quota", &[]),
     // The small program that runs beside and inside each sandbox, and its protocol.
     ("keeper", &[]),
     // A driver implements the trait of `sandbox` and speaks to `keeper`.
@@ -39,6 +40,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "keeper",
             "outgoing",
             "policy",
+            "quota",
             "relay",
             "sandbox",
         ],
