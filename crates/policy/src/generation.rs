@@ -171,13 +171,9 @@ impl Generation {
             let Answer::Granted(more) = ask_one(&WhatIsSeen, plugin, &about).await? else {
                 continue;
             };
-            for mount in more {
-                if mounts.iter().any(|there| there.path == mount.path) {
-                    let why = format!("a second mount at `{}`", mount.path);
-                    return Err(implausible(Hook::Mounts, plugin, &about, why));
-                }
-                mounts.push(mount);
-            }
+            mounts.extend(more);
+            tidegate_plausible::apart(&mounts)
+                .map_err(|wrong| implausible(Hook::Mounts, plugin, &about, &wrong))?;
         }
         Ok(mounts)
     }

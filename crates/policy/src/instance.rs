@@ -25,7 +25,7 @@ use crate::surroundings::Surroundings;
 
 /// Bytes that a guest may make the host copy in one call, in either direction.
 /// Strings in a guest's answer may overlap, so its own memory doesn't bound them.
-const MAX_COPIED: usize = 4 << 20;
+pub(crate) const MAX_COPIED: usize = 4 << 20;
 
 /// A hook, as a function: whatever it is asked, it answers or fails.
 pub(crate) type HookFunc<P, R> = TypedFunc<P, (Result<R, Failure>,)>;

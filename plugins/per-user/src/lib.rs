@@ -60,7 +60,7 @@ impl Resolve for PerUser {
             let message = "You are signed in, but not as the one whom this address belongs to.";
             return Ok(Resolved::Denied(denial(403, "not-your-address", message)));
         }
-        Ok(Resolved::Place(recipe.place(sandbox.expand(&values), &values)))
+        Ok(Resolved::Place(recipe.place(sandbox.name(&values), &values)))
     }
 }
 

@@ -62,7 +62,7 @@ impl Resolve for SubDomain {
         }
         let tenant = who.tenant();
         let values = Values { subject: &subject, tenant: &tenant, label };
-        Ok(Resolved::Place(recipe.place(sandbox.expand(&values), &values)))
+        Ok(Resolved::Place(recipe.place(sandbox.name(&values), &values)))
     }
 }
 

@@ -1,9 +1,10 @@
 //! Is this traffic a reason to wake a sleeping sandbox, or to keep it awake?
 
+use tidegate_plausible::Implausible;
 use tidegate_types::Activity;
 use wasmtime::component::Resource;
 
-use super::{Answer, Implausible, Question, the};
+use super::{Answer, Question, the};
 use crate::Hook;
 use crate::bindings::exports::tidegate::policy::activity as raw;
 use crate::instance::{HookFunc, Hooks};

@@ -1,20 +1,15 @@
 //! Who is asking?
 
-use std::time::{Duration, UNIX_EPOCH};
-
-use tidegate_types::{Credential, Identity, Principal, SubjectId, TenantId};
+use tidegate_plausible::{self as plausible, Direction, Implausible};
+use tidegate_types::{Credential, Identity, Principal};
 use wasmtime::component::Resource;
 
-use super::plausible::{self, Direction};
-use super::{Answer, Implausible, Question, the};
+use super::plausible::{denial, edits};
+use super::{Answer, Question, the};
 use crate::Hook;
 use crate::bindings::exports::tidegate::policy::authenticate as raw;
 use crate::instance::{HookFunc, Hooks};
 use crate::interfaces::RequestHandle;
-
-const MAX_CLAIMS: usize = 128;
-const MAX_CLAIM: usize = 8 << 10;
-const MAX_PLACES: usize = 64;
 
 /// The question `authenticate`.
 pub(crate) struct WhoIsAsking;
@@ -37,42 +32,34 @@ impl Question for WhoIsAsking {
     fn believe(&self, raw: raw::Outcome) -> Result<Answer<Principal>, Implausible> {
         Ok(match raw {
             raw::Outcome::Authenticated(found) => Answer::Granted(principal(found)?),
-            raw::Outcome::Denied(denial) => Answer::Denied(plausible::denial(denial)?),
+            raw::Outcome::Denied(refusal) => Answer::Denied(denial(refusal)?),
             raw::Outcome::Abstain => Answer::Abstained,
         })
     }
 }
 
 fn principal(raw: raw::Principal) -> Result<Principal, Implausible> {
+    believe(raw).map_err(|wrong| wrong.within("principal"))
+}
+
+fn believe(raw: raw::Principal) -> Result<Principal, Implausible> {
     let raw::Principal { subject, tenant, claims, expires_at_ms, response_headers, used, consumed } =
         raw;
-    if claims.len() > MAX_CLAIMS
-        || claims
-            .iter()
-            .any(|(name, value)| name.is_empty() || name.len() + value.len() > MAX_CLAIM)
-    {
-        return Err(Implausible("too many claims, a nameless one or one that is too long".into()));
-    }
-    if consumed.len() > MAX_PLACES {
-        return Err(Implausible("more places for credentials than a request has".into()));
-    }
-    let expires_at = match expires_at_ms {
-        None => None,
-        Some(ms) => {
-            let at = UNIX_EPOCH.checked_add(Duration::from_millis(ms));
-            Some(at.ok_or_else(|| Implausible(format!("an expiry at {ms} ms")))?)
-        }
-    };
+    plausible::number_of_places(consumed.len())?;
+    plausible::claims(&claims)?;
+    let consumed = consumed.into_iter().enumerate().map(|(index, place)| {
+        credential(place).map_err(|wrong| wrong.within(&format!("consumed[{index}]")))
+    });
     Ok(Principal {
         identity: Identity {
-            subject: SubjectId::new(&subject).map_err(|e| Implausible(e.to_string()))?,
-            tenant: TenantId::new(&tenant).map_err(|e| Implausible(e.to_string()))?,
+            subject: plausible::subject(&subject)?,
+            tenant: plausible::tenant(&tenant)?,
             claims,
         },
-        expires_at,
-        response_headers: plausible::edits(response_headers, Direction::ToClient)?,
-        used: used.map(credential).transpose()?,
-        consumed: consumed.into_iter().map(credential).collect::<Result<_, _>>()?,
+        expires_at: expires_at_ms.map(plausible::expiry).transpose()?,
+        response_headers: edits(response_headers, Direction::Answer, "response-headers")?,
+        used: used.map(credential).transpose().map_err(|wrong| wrong.within("used"))?,
+        consumed: consumed.collect::<Result<_, _>>()?,
     })
 }
 
@@ -80,14 +67,12 @@ fn credential(raw: raw::Credential) -> Result<Credential, Implausible> {
     Ok(match raw {
         raw::Credential::Header(name) => {
             // Whatever is consumed is removed from the request.
-            Credential::Header(plausible::editable(&name, Direction::ToSandbox)?)
+            Credential::Header(
+                plausible::field_name(&name, Direction::Request)
+                    .map_err(|wrong| Implausible { field: "header".into(), ..wrong })?,
+            )
         }
-        raw::Credential::Cookie(name) => Credential::Cookie(plausible::token(name)?),
-        raw::Credential::QueryParam(name) if !name.is_empty() && name.len() <= 256 => {
-            Credential::QueryParam(name)
-        }
-        raw::Credential::QueryParam(_) => {
-            return Err(Implausible("a query parameter without a name or with a long one".into()));
-        }
+        raw::Credential::Cookie(name) => Credential::Cookie(plausible::cookie(name)?),
+        raw::Credential::QueryParam(name) => Credential::QueryParam(plausible::query_param(name)?),
     })
 }

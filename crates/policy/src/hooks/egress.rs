@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use tidegate_plausible::{Direction, Implausible};
 use tidegate_types::{Destination, EgressGrant, Protocol};
 use wasmtime::component::Resource;
 
-use super::plausible::{self, Direction};
-use super::{Answer, Implausible, Question, the};
+use super::plausible::{denial, edits};
+use super::{Answer, Question, the};
 use crate::Hook;
 use crate::bindings::exports::tidegate::policy::egress as raw;
 use crate::instance::{HookFunc, Hooks};
@@ -49,10 +50,11 @@ impl Question for MayConnect<'_> {
     fn believe(&self, raw: raw::Outcome) -> Result<Answer<EgressGrant>, Implausible> {
         Ok(match raw {
             raw::Outcome::Allow(raw::Grant { request_headers, max_bytes }) => {
-                let request_headers = plausible::edits(request_headers, Direction::ToSandbox)?;
+                let request_headers =
+                    edits(request_headers, Direction::Request, "grant.request-headers")?;
                 Answer::Granted(EgressGrant { request_headers, max_bytes })
             }
-            raw::Outcome::Denied(denial) => Answer::Denied(plausible::denial(denial)?),
+            raw::Outcome::Denied(refusal) => Answer::Denied(denial(refusal)?),
             raw::Outcome::Abstain => Answer::Abstained,
         })
     }

@@ -1,16 +1,17 @@
 //! What becomes of this WebSocket message?
 
+use tidegate_plausible::{self as plausible, Implausible};
 use tidegate_types::{Message, MessageVerdict, Way};
 use wasmtime::component::Resource;
 
-use super::{Answer, Implausible, Question, the};
+use super::{Answer, Question, the};
 use crate::Hook;
 use crate::bindings::exports::tidegate::policy::messages as raw;
 use crate::instance::{HookFunc, Hooks};
 use crate::interfaces::{IdentityHandle, SandboxHandle};
 
-/// What fits into a close frame beside its code (RFC 6455 §5.5).
-const MAX_REASON: usize = 123;
+/// Bytes that a message may be replaced by, where it wasn't longer itself.
+const MAX_REPLACEMENT: usize = 1 << 20;
 
 /// The question `messages`.
 pub(crate) struct WhatBecomesOf<'m> {
@@ -43,23 +44,19 @@ impl Question for WhatBecomesOf<'_> {
     }
 
     fn believe(&self, raw: raw::Outcome) -> Result<Answer<Option<MessageVerdict>>, Implausible> {
+        let replaced = |by: Message| {
+            let most = MAX_REPLACEMENT.max(self.message.len());
+            plausible::replacement(by.len(), most).map(|()| Some(MessageVerdict::Forward(by)))
+        };
         Ok(Answer::Granted(match raw {
             raw::Outcome::Forward => None,
-            raw::Outcome::Replace(raw::Payload::Text(text)) => {
-                Some(MessageVerdict::Forward(Message::Text(text)))
-            }
+            raw::Outcome::Replace(raw::Payload::Text(text)) => replaced(Message::Text(text))?,
             raw::Outcome::Replace(raw::Payload::Binary(bytes)) => {
-                Some(MessageVerdict::Forward(Message::Binary(bytes.into())))
+                replaced(Message::Binary(bytes.into()))?
             }
             raw::Outcome::Discard => Some(MessageVerdict::Discard),
             raw::Outcome::Close(raw::CloseFrame { code, reason }) => {
-                if !matches!(code, 1000 | 1008 | 3000..=4999) {
-                    return Err(Implausible(format!("a close with code {code}")));
-                }
-                if reason.len() > MAX_REASON {
-                    return Err(Implausible(format!("a close reason of {} bytes", reason.len())));
-                }
-                Some(MessageVerdict::Close { code, reason })
+                Some(plausible::close(code, reason)?)
             }
         }))
     }

@@ -15,6 +15,7 @@ mod plausible;
 mod quota;
 mod resolve;
 
+use tidegate_plausible::Implausible;
 use tidegate_types::Denial;
 use wasmtime::component::{ComponentNamedList, Lift, Lower, Resource};
 
@@ -62,10 +63,6 @@ pub(crate) enum Answer<T> {
     Denied(Denial),
     Abstained,
 }
-
-/// What is wrong with an answer; for the log.
-#[derive(Debug)]
-pub(crate) struct Implausible(pub(crate) String);
 
 /// A handle on the one thing of its kind that a call is about.
 pub(crate) fn the<T: 'static>() -> Resource<T> {
@@ -155,7 +152,7 @@ async fn try_ask<Q: Question>(
         Ok((Ok(raw),)) => {
             let answer = question
                 .believe(raw)
-                .map_err(|Implausible(why)| (FailureReason::Nonsense, cut(why)))?;
+                .map_err(|wrong| (FailureReason::Nonsense, answered_wrong(Q::HOOK, &wrong)))?;
             plugin.give_back(about.tenant(), instance);
             Ok(answer)
         }
@@ -184,9 +181,14 @@ pub(crate) fn implausible(
     hook: Hook,
     plugin: &Plugin,
     about: &About,
-    why: String,
+    wrong: &Implausible,
 ) -> PolicyFailure {
-    failed(hook, plugin, about, FailureReason::Nonsense, cut(why))
+    failed(hook, plugin, about, FailureReason::Nonsense, answered_wrong(hook, wrong))
+}
+
+/// Names the hook and the field: the plugin is named by whoever shows this.
+fn answered_wrong(hook: Hook, wrong: &Implausible) -> String {
+    cut(format!("`{}` answered {wrong}", hook.as_str()))
 }
 
 fn failed(

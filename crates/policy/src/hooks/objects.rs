@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use tidegate_plausible::Implausible;
 use tidegate_types::ObjectOperation;
 use wasmtime::component::Resource;
 
-use super::{Answer, Implausible, Question, plausible, the};
+use super::plausible::denial;
+use super::{Answer, Question, the};
 use crate::Hook;
 use crate::bindings::exports::tidegate::policy::objects as raw;
 use crate::bindings::tidegate::policy::types::Verdict;
@@ -41,7 +43,7 @@ impl Question for MayTouch<'_> {
     fn believe(&self, raw: Verdict) -> Result<Answer<()>, Implausible> {
         Ok(match raw {
             Verdict::Allow => Answer::Granted(()),
-            Verdict::Deny(denial) => Answer::Denied(plausible::denial(denial)?),
+            Verdict::Deny(refusal) => Answer::Denied(denial(refusal)?),
             Verdict::Abstain => Answer::Abstained,
         })
     }

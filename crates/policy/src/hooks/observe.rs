@@ -2,9 +2,10 @@
 
 use std::time::UNIX_EPOCH;
 
+use tidegate_plausible::Implausible;
 use tidegate_types::Event;
 
-use super::{Answer, Implausible, Question};
+use super::{Answer, Question};
 use crate::Hook;
 use crate::bindings::exports::tidegate::policy::observe as raw;
 use crate::instance::{HookFunc, Hooks};

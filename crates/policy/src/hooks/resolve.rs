@@ -1,23 +1,17 @@
 //! Which sandbox serves this request, and how does it live?
 
 use std::collections::HashSet;
-use std::time::Duration;
 
-use tidegate_types::{Lifetime, Placement, RelayMode, SandboxName, TemplateName, WhenAsleep};
+use tidegate_plausible::{self as plausible, Direction, Implausible};
+use tidegate_types::{Lifetime, Placement, RelayMode, TemplateName, WhenAsleep};
 use wasmtime::component::Resource;
 
-use super::plausible::{self, Direction};
-use super::{Answer, Implausible, Question, the};
+use super::plausible::{denial, edits};
+use super::{Answer, Question, the};
 use crate::Hook;
 use crate::bindings::exports::tidegate::policy::resolve as raw;
 use crate::instance::{HookFunc, Hooks};
 use crate::interfaces::{IdentityHandle, RequestHandle};
-
-/// Longer than any sandbox sleeps; clocks overflow beyond.
-const MAX_SLEEP_AFTER: Duration = Duration::from_secs(366 * 86_400);
-const MAX_VARIABLES: usize = 256;
-const MAX_ENVIRONMENT: usize = 64 << 10;
-const MAX_LABELS: usize = 64;
 
 /// The question `resolve`.
 pub(crate) struct WhereTo<'g> {
@@ -44,8 +38,11 @@ impl Question for WhereTo<'_> {
 
     fn believe(&self, raw: raw::Outcome) -> Result<Answer<Placement>, Implausible> {
         Ok(match raw {
-            raw::Outcome::Place(placement) => Answer::Granted(self.placement(placement)?),
-            raw::Outcome::Denied(denial) => Answer::Denied(plausible::denial(denial)?),
+            raw::Outcome::Place(placement) => {
+                let believed = self.placement(placement);
+                Answer::Granted(believed.map_err(|wrong| wrong.within("placement"))?)
+            }
+            raw::Outcome::Denied(refusal) => Answer::Denied(denial(refusal)?),
             raw::Outcome::Abstain => Answer::Abstained,
         })
     }
@@ -66,19 +63,14 @@ impl WhereTo<'_> {
             response_headers,
             relay,
         } = raw;
-        let sandbox = SandboxName::normalise(&sandbox).map_err(|e| Implausible(e.to_string()))?;
-        let template = TemplateName::new(&template).map_err(|e| Implausible(e.to_string()))?;
-        if !self.templates.contains(&template) {
-            return Err(Implausible(format!("there is no template `{template}`")));
-        }
-        if port == 0 {
-            return Err(Implausible("port 0".into()));
-        }
+        let sandbox = plausible::sandbox(&sandbox)?;
+        let template = plausible::template(&template, |name| self.templates.contains(name))?;
+        let port = plausible::port(port)?;
         if relay == raw::RelayMode::Messages && !self.judges_messages {
-            return Err(Implausible("relay `messages`, though no plugin serves `messages`".into()));
+            return Err(Implausible::new("relay", "`messages`, though no plugin judges them"));
         }
-        check_environment(&env)?;
-        check_labels(&labels)?;
+        plausible::environment(&env)?;
+        plausible::labels(&labels)?;
         Ok(Placement {
             sandbox,
             template,
@@ -92,8 +84,8 @@ impl WhereTo<'_> {
             env,
             labels,
             path: path.map(plausible::path).transpose()?,
-            request_headers: plausible::edits(request_headers, Direction::ToSandbox)?,
-            response_headers: plausible::edits(response_headers, Direction::ToClient)?,
+            request_headers: edits(request_headers, Direction::Request, "request-headers")?,
+            response_headers: edits(response_headers, Direction::Answer, "response-headers")?,
             relay: match relay {
                 raw::RelayMode::Raw => RelayMode::Raw,
                 raw::RelayMode::Messages => RelayMode::Messages,
@@ -105,38 +97,6 @@ impl WhereTo<'_> {
 fn believe_lifetime(raw: raw::Lifetime) -> Result<Lifetime, Implausible> {
     match raw {
         raw::Lifetime::KeepAlive => Ok(Lifetime::KeepAlive),
-        raw::Lifetime::SleepAfter(ms) => {
-            let after = Duration::from_millis(ms);
-            if after.is_zero() || after > MAX_SLEEP_AFTER {
-                return Err(Implausible(format!("sleep after {ms} ms")));
-            }
-            Ok(Lifetime::SleepAfter(after))
-        }
+        raw::Lifetime::SleepAfter(ms) => plausible::sleep_after(ms).map(Lifetime::SleepAfter),
     }
-}
-
-fn check_environment(env: &[(String, String)]) -> Result<(), Implausible> {
-    let size: usize = env.iter().map(|(name, value)| name.len() + value.len()).sum();
-    if env.len() > MAX_VARIABLES || size > MAX_ENVIRONMENT {
-        return Err(Implausible(format!("{} environment variables of {size} bytes", env.len())));
-    }
-    for (name, value) in env {
-        if name.is_empty() || name.contains(|c: char| c == '=' || c.is_control()) {
-            return Err(Implausible(format!("an environment variable called `{name}`")));
-        }
-        if value.contains('\0') {
-            return Err(Implausible(format!("a NUL in the environment variable `{name}`")));
-        }
-    }
-    Ok(())
-}
-
-fn check_labels(labels: &[(String, String)]) -> Result<(), Implausible> {
-    let odd = |text: &str| text.len() > 256 || text.contains(char::is_control);
-    if labels.len() > MAX_LABELS
-        || labels.iter().any(|(name, value)| name.is_empty() || odd(name) || odd(value))
-    {
-        return Err(Implausible("too many labels, or one that is nameless, long or odd".into()));
-    }
-    Ok(())
 }

@@ -45,7 +45,8 @@ fn what_a_plugin_dies_of_has_a_name_and_the_next_call_is_fine() {
 fn an_answer_that_would_cost_the_host_much_memory_is_not_copied() {
     let host = host(vec![hostile(json!({}))]);
     // Within what the plugin may have, beyond what the host copies.
-    assert!(attack(&host, "long-answer", "5000000").starts_with("trap: "));
+    let told = attack(&host, "long-answer", "5000000");
+    assert_eq!(told, "nonsense: more than 4194304 bytes passed between it and the host");
     next_call_is_fine(&host);
 }
 
@@ -78,6 +79,7 @@ fn an_implausible_answer_is_a_failure_and_not_a_decision() {
         ("template", "unknown"),
         ("template", "../x"),
         ("sandbox", ""),
+        ("sandbox", "../../etc"),
         ("path", "no-slash"),
         ("path", "/a b"),
         ("env", "A=B"),
@@ -90,8 +92,8 @@ fn an_implausible_answer_is_a_failure_and_not_a_decision() {
         assert!(told.starts_with("nonsense: "), "{how} with {with}: {told}");
     }
     // Odd, but no nonsense: it becomes a name that nobody else can have.
-    let placement = granted(placed("sandbox", "../../etc"));
-    assert!(placement.sandbox.as_str().starts_with("------etc--"));
+    let placement = granted(placed("sandbox", "Ann@x.org"));
+    assert!(placement.sandbox.as_str().starts_with("ann-x-org--"));
 }
 
 #[test]
