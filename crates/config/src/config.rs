@@ -181,8 +181,10 @@ pub enum OnMissing {
 /// `plugin.http`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginHttp {
-    /// In lower case: `id.example.org`, `*.example.org:8443`.
+    /// In lower case: `id.example.org`, `*.example.org:8443`, `http://localhost:9000`.
     pub hosts: Vec<String>,
+    /// What may be filled in where a call says `secret:NAME`.
+    pub secrets: BTreeSet<SecretName>,
     /// How long one call may take.
     pub timeout: Duration,
     /// Bytes of an answer's body.

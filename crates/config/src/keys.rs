@@ -80,8 +80,10 @@ pub enum Kind {
     Names,
     /// Some of these words.
     Choices(&'static [&'static str]),
-    /// `["id.example.org", "*.example.org:8443"]`
+    /// `["id.example.org", "*.example.org:8443", "http://localhost:9000"]`
     HostPatterns,
+    /// `["CLIENT_SECRET"]`
+    SecretNames,
     /// A file name without directories.
     FileName,
     /// 64 hexadecimal digits.
@@ -146,8 +148,9 @@ impl Kind {
                 return format!("an array of {}", quoted.join(", "));
             }
             Self::HostPatterns => {
-                "an array of hosts, each with \"*.\" before and a port behind it if need be"
+                "an array of hosts, each with \"http://\" and \"*.\" before and a port behind it if need be"
             }
+            Self::SecretNames => "an array of names of secrets",
             Self::FileName => "a file name without directories",
             Self::Sha256 => "a SHA-256 digest of 64 hexadecimal digits",
             Self::PublicKey => "an ed25519 public key: 32 bytes in base64",
@@ -183,6 +186,7 @@ impl Kind {
             Self::HostPatterns => {
                 Some("a host such as \"id.example.org\" or \"*.example.org:8443\"")
             }
+            Self::SecretNames => Some("the name of a secret"),
             Self::IdentityHeaders => Some("\"subject\", \"tenant\" or \"claim:NAME\""),
             _ => None,
         }
@@ -210,6 +214,7 @@ impl Kind {
             Self::Names => "[\"openai\"]",
             Self::Choices(words) => return words.first().map(|word| format!("[\"{word}\"]")),
             Self::HostPatterns => "[\"id.example.org\", \"*.example.org:8443\"]",
+            Self::SecretNames => "[\"CLIENT_SECRET\"]",
             Self::FileName => "\"audit.jsonl\"",
             Self::Sha256 => "\"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"",
             Self::PublicKey => "\"11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\"",
@@ -486,7 +491,13 @@ pub static PLUGIN_HTTP: Section = Section {
             "hosts",
             Kind::HostPatterns,
             Required,
-            "The only hosts it may call. `*.` stands for one or more labels; without a port, 443 and 80 are meant.",
+            "The only hosts it may call, over https and port 443 unless it says otherwise: `*.` stands for one or more labels, `http://` for a connection that isn't encrypted.",
+        ),
+        key(
+            "secrets",
+            Kind::SecretNames,
+            Or("[]"),
+            "The secrets that the gateway fills in where a call's header fields or form say `secret:NAME`. The plugin never sees them, but every one of its hosts may be sent them.",
         ),
         key(
             "timeout",

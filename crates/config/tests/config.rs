@@ -57,7 +57,7 @@ source = "plugins/placer.wasm"
 sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 verify-key = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
 on-missing = "closed"
-http = { hosts = ["id.Example.com", "*.x.org:8443"], timeout = "2s", max-body = "64KiB" }
+http = { hosts = ["id.Example.com", "*.x.org:8443"], secrets = ["SIGNING"], timeout = "2s", max-body = "64KiB" }
 journal = { file = "placer.jsonl", max-size = "1MiB", keep = 2 }
 allow = ["http", "quota"]
 
@@ -325,7 +325,7 @@ on-missing = "closed"
 [[plugin]]
 name = "h"
 source = "builtin:token"
-http = { hosts = ["https://example.org"], timeout = "2m", max-body = "1GiB" }
+http = { hosts = ["https://example.org"], secrets = ["NOPE"], timeout = "2m", max-body = "1GiB" }
 journal = { file = "../x", max-size = "1KiB", keep = 2000 }
 [[plugin]]
 name = "i"
@@ -353,8 +353,9 @@ credentials = { username = "u", password = "secret:NONE" }
             tidegate.toml:25:8: plugin[5].poll: this key does nothing for such a `source`. Remove it
             tidegate.toml:29:14: plugin[6].on-missing: this key does nothing for such a `source`. Remove it
             tidegate.toml:33:19: plugin[7].http.hosts[0]: expected a host such as "id.example.org" or "*.example.org:8443", found "https://example.org". Write it like `hosts = ["id.example.org", "*.example.org:8443"]`
-            tidegate.toml:33:53: plugin[7].http.timeout: 120s is out of range. Use 10ms to 60s
-            tidegate.toml:33:70: plugin[7].http.max-body: 1073741824 bytes are out of range. Use 1KiB to 64MiB
+            tidegate.toml:33:54: plugin[7].http.secrets[0]: there is no secret `NOPE`. Define it in `[secrets.NAME]`
+            tidegate.toml:33:73: plugin[7].http.timeout: 120s is out of range. Use 10ms to 60s
+            tidegate.toml:33:90: plugin[7].http.max-body: 1073741824 bytes are out of range. Use 1KiB to 64MiB
             tidegate.toml:34:20: plugin[7].journal.file: expected a file name without directories, found "../x". Write it like `"audit.jsonl"`
             tidegate.toml:34:39: plugin[7].journal.max-size: 1024 bytes are out of range. Use 4KiB to 16GiB
             tidegate.toml:34:54: plugin[7].journal.keep: expected a whole number from 0 to 1000, found 2000. Write it like `0`

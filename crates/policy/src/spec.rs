@@ -48,6 +48,9 @@ pub struct HttpGrant {
     /// Hosts it may reach: `id.example.com`, `*.example.com`, with `:PORT` where it
     /// isn't the scheme's own; `http://` before it where it isn't encrypted.
     pub hosts: Vec<String>,
+    /// The secrets that the host fills in where a call says `secret:NAME`. Every
+    /// allowed host may be sent them, if the plugin wants that.
+    pub secrets: BTreeSet<String>,
     /// How long one call may take.
     pub timeout: Duration,
     /// Bytes that the body of an answer may have.

@@ -1,7 +1,10 @@
 //! What the operator grants one plugin beyond answering: `http` and `journal`.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::time::Duration;
+
+use tidegate_types::SecretName;
 
 use super::value::{Fields, Value};
 use super::{Context, read};
@@ -13,10 +16,12 @@ const MAX_SIZE: RangeInclusive<u64> = 4 << 10..=16 << 30;
 
 pub(super) fn http(fields: &Fields<'_>, cx: &mut Context<'_>) -> Option<PluginHttp> {
     let hosts = fields.read("hosts", cx, host_patterns);
+    let secrets = fields.read("secrets", cx, secret_names);
     let timeout = fields.read("timeout", cx, timeout);
     let max_body = fields.read("max-body", cx, max_body);
     Some(PluginHttp {
         hosts: hosts?,
+        secrets: secrets?,
         timeout: timeout?,
         max_body: usize::try_from(max_body?).unwrap_or(usize::MAX),
     })
@@ -41,8 +46,22 @@ fn host_patterns(value: &Value<'_>, cx: &mut Context<'_>) -> Option<Vec<String>>
     Some(hosts)
 }
 
-/// A name, an IPv4 address or a bracketed IPv6 one; `*.` before a name; a port.
+/// Whether they exist is checked later.
+fn secret_names(value: &Value<'_>, cx: &mut Context<'_>) -> Option<BTreeSet<SecretName>> {
+    let mut names = BTreeSet::new();
+    for item in value.items(cx)? {
+        match item.value.as_str() {
+            Some(name) => names.insert(SecretName::new(name)),
+            None => return item.unexpected(cx),
+        };
+    }
+    Some(names)
+}
+
+/// A name, an IPv4 address or a bracketed IPv6 one; `http://` and `*.` before a
+/// name; a port.
 fn is_host_pattern(text: &str) -> bool {
+    let text = text.strip_prefix("http://").unwrap_or(text);
     let Ok(authority) = text.strip_prefix("*.").unwrap_or(text).parse::<http::uri::Authority>()
     else {
         return false;
@@ -96,7 +115,9 @@ mod tests {
 
     #[test]
     fn a_host_pattern_is_a_host_with_a_star_before_and_a_port_behind() {
-        for fine in ["id.example.org", "*.x.org:8443", "127.0.0.1:80", "[::1]:8080", "localhost"] {
+        for fine in
+            ["id.example.org", "*.x.org:8443", "127.0.0.1:80", "[::1]:8080", "http://localhost"]
+        {
             assert!(is_host_pattern(fine), "{fine}");
         }
         for wrong in [
@@ -106,6 +127,8 @@ mod tests {
             "a.*.org",
             "**.x.org",
             "https://x.org",
+            "http://http://x.org",
+            "http://x.org/",
             "x.org/a",
             "u@x.org",
             "x.org:0",

@@ -28,6 +28,12 @@ pub(super) fn check(file: &Fields<'_>, cx: &mut Context<'_>) {
         }
     }
     for plugin in inner_items(file, "plugin", cx) {
+        let http = table(&plugin, cx).into_iter().find(|(key, _, _)| key == "http");
+        for name in http.map(|(_, _, http)| inner(&http, "secrets", cx)).unwrap_or_default() {
+            if let Some(text) = name.value.as_str() {
+                secret(text, &name, &secrets, cx);
+            }
+        }
         for credential in inner(&plugin, "credentials", cx) {
             if credential.value.as_str().is_some_and(|text| text.starts_with("secret:")) {
                 secrets_of(&credential, &secrets, cx);
