@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use tidegate_types::PluginName;
 
 use crate::cache::Cache;
+use crate::calls::Calls;
 use crate::engine::Runtime;
 use crate::load::load;
 use crate::surroundings::{Lasting, Surroundings};
@@ -125,13 +126,22 @@ fn generation(
     let idle = (IDLE / specs.len().max(1)).min(64);
     let mut plugins = Vec::with_capacity(specs.len());
     for spec in specs {
+        let calls = match (&spec.http, &outgoing) {
+            (Some(grant), Some(outgoing)) => match Calls::granted(grant, &secrets, outgoing) {
+                Ok(calls) => Some(calls),
+                Err((what, remedy)) => {
+                    problems.push(PluginProblem::new(&spec.name, what, remedy));
+                    continue;
+                }
+            },
+            _ => None,
+        };
         let around = Arc::new(Surroundings {
             name: spec.name.clone(),
             secrets: Arc::clone(&secrets),
             key_sets: Arc::clone(&key_sets),
             templates: Arc::clone(&templates),
-            http: spec.http.clone(),
-            outgoing: outgoing.clone(),
+            calls,
             lasting: last.and_then(|last| lasting(last, &spec.name)).unwrap_or_default(),
         });
         match load(runtime, &cache, around, spec, idle) {

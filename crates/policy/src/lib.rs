@@ -15,6 +15,7 @@
 
 mod bindings;
 mod cache;
+mod calls;
 mod clock;
 mod configuration;
 mod contract;
@@ -38,6 +39,7 @@ mod surroundings;
 mod sys;
 pub mod tokens;
 
+pub use calls::HttpOutcome;
 pub use decision::{Chain, Decision, FailureReason, Hook, PolicyFailure};
 pub use generation::Generation;
 pub use host::PolicyHost;

@@ -206,6 +206,8 @@ impl Plugin {
             deadline: self.spec.deadline,
             memory: self.spec.memory,
             hooks: hooks.collect(),
+            http: self.around().lasting.http.outcomes(),
+            http_durations: self.around().lasting.http.durations.snapshot(),
             last_problem: None,
         }
     }

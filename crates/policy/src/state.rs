@@ -32,6 +32,8 @@ pub(crate) struct Call {
     pub(crate) about: About,
     pub(crate) deadline: Deadline,
     now_ms: Option<u64>,
+    /// Calls to HTTP services that this call made.
+    pub(crate) http_calls: u32,
 }
 
 /// What a call is about. What isn't there, its hook isn't given.
@@ -58,7 +60,7 @@ impl Call {
     }
 
     pub(crate) fn new(about: About, deadline: Deadline) -> Self {
-        Self { about, deadline, now_ms: None }
+        Self { about, deadline, now_ms: None, http_calls: 0 }
     }
 
     /// Lets go of what it was about.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tidegate_types::PluginName;
 use tidegate_types::meter::BOUNDS_MICROS;
 
-use crate::{FailureReason, Hook, Isolation, PluginProblem};
+use crate::{FailureReason, Hook, HttpOutcome, Isolation, PluginProblem};
 
 /// One loaded plugin, as of now.
 #[derive(Debug, Clone)]
@@ -32,6 +32,10 @@ pub struct PluginStatus {
     pub memory: u64,
     /// The hooks it serves, with what happened in each since this generation began.
     pub hooks: Vec<HookStatus>,
+    /// What became of its calls to HTTP services; only outcomes that occurred.
+    pub http: Vec<(HttpOutcome, u64)>,
+    /// How long those took that were made, as in [`HookStatus::durations`].
+    pub http_durations: ([u64; BOUNDS_MICROS.len() + 1], u64),
     /// Why the latest attempt to replace it failed; what serves is the last good one.
     pub last_problem: Option<PluginProblem>,
 }

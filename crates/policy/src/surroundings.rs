@@ -8,8 +8,9 @@ use std::sync::Arc;
 use tidegate_types::meter::{Counter, Histogram};
 use tidegate_types::{PluginName, TemplateName};
 
+use crate::calls::{Calls, HttpMeter};
 use crate::interfaces::{Counters, LogBudget};
-use crate::{FailureReason, Hook, HttpGrant, KeySet, Outgoing, Secrets};
+use crate::{FailureReason, Hook, KeySet, Secrets};
 
 /// What all instances of one plugin share.
 pub(crate) struct Surroundings {
@@ -17,8 +18,8 @@ pub(crate) struct Surroundings {
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) key_sets: Arc<HashMap<String, KeySet>>,
     pub(crate) templates: Arc<HashSet<TemplateName>>,
-    pub(crate) http: Option<HttpGrant>,
-    pub(crate) outgoing: Option<Arc<dyn Outgoing>>,
+    /// What it may call; nothing where absent.
+    pub(crate) calls: Option<Calls>,
     pub(crate) lasting: Arc<Lasting>,
 }
 
@@ -27,6 +28,7 @@ pub(crate) struct Surroundings {
 pub(crate) struct Lasting {
     pub(crate) counters: Counters,
     pub(crate) log: LogBudget,
+    pub(crate) http: HttpMeter,
     meters: [HookMeter; Hook::ALL.len()],
 }
 

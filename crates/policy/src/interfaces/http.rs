@@ -1,57 +1,37 @@
 //! `http`: calls to the services that the operator allowed.
 
-use std::time::{Duration, Instant};
-
-use bytes::Bytes;
-use http::{Request, Uri};
+use std::sync::Arc;
+use std::time::Instant;
 
 use crate::bindings::tidegate::host::http::{Error, Host, Incoming, Outgoing};
-use crate::outgoing::SendError;
+use crate::calls::PER_HOOK_CALL;
 use crate::state::State;
 
 impl Host for State {
-    async fn send(&mut self, request: Outgoing) -> wasmtime::Result<Result<Incoming, Error>> {
+    async fn send(&mut self, asked: Outgoing) -> wasmtime::Result<Result<Incoming, Error>> {
         let began = Instant::now();
-        let answer = self.sent(request).await;
+        let answer = self.called(asked).await;
+        // The service's time isn't the plugin's: its calls have a deadline of their own.
         self.call.deadline.waited(began.elapsed());
         Ok(answer)
     }
 }
 
 impl State {
-    async fn sent(&self, request: Outgoing) -> Result<Incoming, Error> {
-        let no = |why: &str| Error::NotAllowed(why.to_owned());
+    async fn called(&mut self, asked: Outgoing) -> Result<Incoming, Error> {
         // Outside of a hook nobody waits: `configure` must not depend on others.
-        let in_a_hook = self.call.about.id.is_some();
-        let (Some(grant), Some(outgoing), true) =
-            (&self.around.http, &self.around.outgoing, in_a_hook)
-        else {
-            return Err(no("no HTTP service is allowed to this plugin here"));
-        };
-        let uri: Uri = request.url.parse().map_err(|_| no("the URL is malformed"))?;
-        let host = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
-        if uri.scheme_str() != Some("https") || !grant.hosts.iter().any(|it| it == host) {
-            return Err(no("this host isn't allowed to this plugin"));
+        if self.call.about.id.is_none() {
+            return Err(Error::NotAllowed("calls can be made in hooks alone".into()));
         }
-        let mut message = Request::builder().method(request.method.as_str()).uri(uri);
-        for (name, value) in &request.headers {
-            message = message.header(name, value);
+        self.call.http_calls += 1;
+        if self.call.http_calls > PER_HOOK_CALL {
+            let why = format!("one call of a hook makes at most {PER_HOOK_CALL} calls");
+            return Err(Error::NotAllowed(why));
         }
-        let message = message.body(Bytes::from(request.body)).map_err(|e| no(&e.to_string()))?;
-        let within = match Duration::from_millis(request.timeout_ms.into()) {
-            Duration::ZERO => grant.timeout,
-            asked => asked.min(grant.timeout),
+        let around = Arc::clone(&self.around);
+        let Some(calls) = &around.calls else {
+            return Err(Error::NotAllowed("no HTTP service is allowed to this plugin".into()));
         };
-        let answer = outgoing.send(message, within, grant.max_body).await;
-        let answer = answer.map_err(|error| match error {
-            SendError::TimedOut => Error::TimedOut,
-            SendError::TooLarge => Error::TooLarge,
-            SendError::Unreachable(why) => Error::Unreachable(why),
-        })?;
-        let (head, body) = answer.into_parts();
-        let headers = head.headers.iter().filter_map(|(name, value)| {
-            Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
-        });
-        Ok(Incoming { status: head.status.as_u16(), headers: headers.collect(), body: body.into() })
+        calls.send(asked, &around.secrets, &around.lasting.http).await
     }
 }
