@@ -14,7 +14,7 @@ use serde_json::Value;
 use tidegate_testkit::websocket::EchoWebSocket;
 use tokio::process::Command;
 
-use crate::harness::Gateway;
+use crate::harness::{Gateway, every_message};
 
 /// The version that the results in the documentation are of.
 const SUITE: &str = "autobahntestsuite==0.8.2";
@@ -118,22 +118,29 @@ async fn fuzz(
     Ok(results)
 }
 
-/// Runs `cases` against `server` directly and through a relay.
+/// Runs the cases against `server` directly, through a relay of raw bytes and
+/// through one of messages.
 async fn compare(wstest: &Path, server: SocketAddr) -> BTreeMap<String, String> {
-    let gateway = Gateway::start(server).await;
-    let servers =
-        [("direct", format!("ws://{server}")), ("relayed", format!("ws://{}", gateway.address))];
+    let raw = Gateway::start(server).await;
+    let judged = Gateway::with(server, every_message()).await;
+    let servers = [
+        ("direct", format!("ws://{server}")),
+        ("raw", format!("ws://{}", raw.address)),
+        ("messages", format!("ws://{}", judged.address)),
+    ];
     let mut results = fuzz(wstest, &servers).await.unwrap();
-    let (direct, relayed) = (results.remove("direct").unwrap(), results.remove("relayed").unwrap());
-    let differ: Vec<String> = direct
-        .iter()
-        .filter(|(case, said)| relayed.get(*case) != Some(said))
-        .map(|(case, said)| format!("{case}: {said} directly, {:?} relayed", relayed.get(case)))
-        .collect();
-    let passed = relayed.values().filter(|said| said.starts_with("\"OK\"")).count();
-    println!("{} cases, {passed} OK, {} differ", relayed.len(), differ.len());
-    assert!(differ.is_empty(), "{}", differ.join("\n"));
-    relayed
+    let direct = results.remove("direct").unwrap();
+    for (way, relayed) in &results {
+        let differ: Vec<String> = direct
+            .iter()
+            .filter(|(case, said)| relayed.get(*case) != Some(said))
+            .map(|(case, said)| format!("{case}: {said} directly, {:?} {way}", relayed.get(case)))
+            .collect();
+        let passed = relayed.values().filter(|said| said.starts_with("\"OK\"")).count();
+        println!("{way}: {} cases, {passed} OK, {} differ", relayed.len(), differ.len());
+        assert!(differ.is_empty(), "{}", differ.join("\n"));
+    }
+    direct
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,11 +9,12 @@ use std::time::Duration;
 use ::http::{Request, Response};
 use async_trait::async_trait;
 use tidegate_relay::{
-    ClientBody, CloseReason, Flow, Handler, Meters, Peer, Relay, RelayBody, RelayConfig, Route,
-    ServerConfig, Target, TrustedProxies, Upstream, facts, serve, server_tls,
+    ClientBody, CloseReason, Flow, Handler, Judging, MessageGate, Messages, Meters, Peer, Relay,
+    RelayBody, RelayConfig, Route, ServerConfig, Target, TrustedProxies, Upstream, facts, serve,
+    server_tls,
 };
 use tidegate_testkit::tls::Certificate;
-use tidegate_types::{DecisionId, SandboxKey, SandboxName, TenantId};
+use tidegate_types::{DecisionId, Message, MessageVerdict, SandboxKey, SandboxName, TenantId, Way};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -40,6 +41,25 @@ impl Default for Options {
             tls: None,
         }
     }
+}
+
+/// A gate that lets every message pass.
+#[derive(Debug)]
+struct LetPass;
+
+impl MessageGate for LetPass {
+    fn on_message(&self, _way: Way, message: Message) -> Judging<'_> {
+        Box::pin(async { Ok(MessageVerdict::Forward(message)) })
+    }
+}
+
+/// Relays WebSockets message by message; each is let pass.
+pub(crate) fn every_message() -> Options {
+    let route = |route: &mut Route| {
+        // As much as the largest case of the Autobahn suite.
+        route.messages = Some(Messages { gate: Arc::new(LetPass), max_message: 16 << 20 });
+    };
+    Options { route: Box::new(route), ..Options::default() }
 }
 
 /// A gateway that relays everything to one server.

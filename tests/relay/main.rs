@@ -6,5 +6,7 @@ mod clients;
 mod framing;
 mod harness;
 mod http;
+mod messages;
+mod quota;
 mod smuggling;
 mod websocket;

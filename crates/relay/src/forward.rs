@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::UPGRADE;
+use http::header::{SEC_WEBSOCKET_EXTENSIONS, UPGRADE};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body::{Body, Frame, SizeHint};
@@ -47,6 +47,10 @@ pub struct RelayConfig {
     /// How long an answer may stand still. Default 15 min: event streams are quiet
     /// for long, and a client that is gone is noticed at once anyway.
     pub idle_timeout: Duration,
+    /// How long one side of a WebSocket whose messages are judged may be silent
+    /// before it is pinged, and after the ping before it counts as gone. Default
+    /// 30 s.
+    pub silence: Duration,
     /// How long a connection is kept for the next request. Default 60 s.
     pub keep: Duration,
     /// How many connections are kept for one sandbox, port and source address.
@@ -62,6 +66,7 @@ impl Default for RelayConfig {
             connect_timeout: Duration::from_secs(10),
             answer_timeout: Duration::from_secs(300),
             idle_timeout: Duration::from_secs(900),
+            silence: Duration::from_secs(30),
             keep: Duration::from_secs(60),
             kept: 64,
             meters: Arc::default(),
@@ -148,6 +153,8 @@ impl Relay {
         let (mut parts, body) = request.into_parts();
         let has_body = !body.is_end_stream();
         let upgrade = if has_body { None } else { protocol(&parts) };
+        // Another protocol could carry anything past whoever judges messages.
+        let upgrade = upgrade.filter(|to| route.messages.is_none() || is_websocket(to));
         let sent = Arc::new(Sent::default());
         let body = if has_body {
             ToSandbox(Some(Box::new(Streaming {
@@ -207,9 +214,12 @@ impl Relay {
                 return Err(RelayError::BadAnswer(None));
             };
             let sandbox = hyper::upgrade::on(&mut response);
-            let websocket = protocol.as_bytes().eq_ignore_ascii_case(b"websocket");
+            let websocket = is_websocket(&protocol);
             let (mut parts, _) = response.into_parts();
             outward(&mut parts.headers, &route);
+            if route.messages.is_some() {
+                parts.headers.remove(SEC_WEBSOCKET_EXTENSIONS);
+            }
             parts.headers.insert(UPGRADE, protocol);
             parts.headers.insert(http::header::CONNECTION, HeaderValue::from_static("upgrade"));
             parts.extensions.clear();
@@ -221,6 +231,8 @@ impl Relay {
                 target,
                 websocket,
                 expires_at: route.expires_at,
+                messages: route.messages.clone(),
+                silence: self.config.silence,
                 meters: Arc::clone(&self.config.meters),
                 stopping: self.stopping.clone(),
             };
@@ -327,6 +339,10 @@ impl Again {
 
 fn protocol(parts: &Parts) -> Option<HeaderValue> {
     upgrade_protocol(parts).and_then(|protocol| HeaderValue::from_bytes(protocol).ok())
+}
+
+fn is_websocket(protocol: &HeaderValue) -> bool {
+    protocol.as_bytes().eq_ignore_ascii_case(b"websocket")
 }
 
 /// The path that was judged (or what the placement put in its place) and the query

@@ -1,5 +1,6 @@
 //! Moves bytes between clients and sandboxes: HTTP/1.1 and HTTP/2 from clients,
-//! HTTP/1.1 to sandboxes, WebSockets and other upgrades as raw bytes.
+//! HTTP/1.1 to sandboxes, WebSockets and other upgrades as raw bytes, or WebSockets
+//! message by message through a gate.
 //!
 //! The binary calls it: [`serve`] accepts clients and hands each request to a
 //! [`Handler`]; [`facts()`] turns a request into what policy may know; once it is
@@ -52,3 +53,4 @@ pub use target::{CloseReason, Flow, Target, Upstream};
 pub use tls::{TlsError, server_tls};
 pub use trusted::{BadNetwork, TrustedProxies};
 pub use waking::waking_page;
+pub use websocket::{GateFailed, Judging, MessageGate, Messages};

@@ -17,6 +17,10 @@ pub struct Meters {
     pub bytes_in: Counter,
     /// Bytes from sandboxes to clients.
     pub bytes_out: Counter,
+    /// Messages passed on to sandboxes, of WebSockets relayed message by message.
+    pub messages_in: Counter,
+    /// Messages passed on to clients, of WebSockets relayed message by message.
+    pub messages_out: Counter,
     /// Connections made to sandboxes.
     pub connects: Counter,
     /// Requests sent over a connection that was there already.

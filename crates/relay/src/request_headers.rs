@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, SEC_WEBSOCKET_EXTENSIONS, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tidegate_types::{Credential, HeaderEdit, RequestFacts};
@@ -105,6 +106,9 @@ pub(crate) fn inward(headers: &mut HeaderMap, route: &Route, upgrade: Option<&He
     if let Some(protocol) = upgrade {
         headers.insert(UPGRADE, protocol.clone());
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    }
+    if route.messages.is_some() {
+        headers.remove(SEC_WEBSOCKET_EXTENSIONS);
     }
 }
 

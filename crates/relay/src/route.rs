@@ -6,6 +6,8 @@ use std::time::SystemTime;
 use http::{HeaderName, HeaderValue};
 use tidegate_types::{ClientAddress, Credential, HeaderEdit, RequestFacts};
 
+use crate::Messages;
+
 /// What was decided about one request.
 #[derive(Debug, Clone)]
 pub struct Route {
@@ -31,6 +33,9 @@ pub struct Route {
     pub session_cookies: Arc<[String]>,
     /// When a WebSocket is closed with 4401.
     pub expires_at: Option<SystemTime>,
+    /// Where messages are judged. Then no other protocol is upgraded to, and no
+    /// extension agreed on: a message that cannot be read cannot be judged.
+    pub messages: Option<Messages>,
 }
 
 impl Route {
@@ -48,6 +53,7 @@ impl Route {
             response_headers: Vec::new(),
             session_cookies: Arc::from([]),
             expires_at: None,
+            messages: None,
         }
     }
 }

@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use crate::client_io::ClientIo;
 use crate::forward::Lease;
 use crate::strict::StrictIo;
-use crate::websocket::{Ended, Pump, Side};
-use crate::{CloseReason, Meters, Target, Upstream};
+use crate::websocket::{Around, Conversation, Ended, Over, Pump, Side};
+use crate::{CloseReason, Messages, Meters, Target, Upstream};
 
 /// How long the two sides may take to hand their connections over.
 const HAND_OVER: Duration = Duration::from_secs(30);
@@ -29,6 +29,8 @@ pub(crate) struct Upgraded {
     pub(crate) target: Arc<dyn Target>,
     pub(crate) websocket: bool,
     pub(crate) expires_at: Option<SystemTime>,
+    pub(crate) messages: Option<Messages>,
+    pub(crate) silence: Duration,
     pub(crate) meters: Arc<Meters>,
     pub(crate) stopping: CancellationToken,
 }
@@ -42,14 +44,15 @@ impl Upgraded {
     }
 
     async fn relay(self) {
-        let Self { client, sandbox, lease, target, websocket, expires_at, meters, stopping } = self;
+        let Self { client, sandbox, lease, target, meters, .. } = self;
+        let (websocket, expires_at) = (self.websocket, self.expires_at);
+        let (messages, silence, stopping) = (self.messages, self.silence, self.stopping);
         let hand_over = timeout(HAND_OVER, async {
             lease.finish().await;
             Some((client_side(client.await.ok()?)?, sandbox_side(sandbox.await.ok()?)?))
         });
         // `None`: the client went away while it was being told.
         let Ok(Some((client, sandbox))) = hand_over.await else { return };
-        let mut pump = Pump::new(client, sandbox, websocket, &*target, &meters);
         let expired = async {
             match expires_at {
                 Some(at) => {
@@ -58,6 +61,28 @@ impl Upgraded {
                 None => std::future::pending().await,
             }
         };
+        let over = async {
+            tokio::select! {
+                biased;
+                reason = target.closing() => reason,
+                () = stopping.cancelled() => CloseReason::GatewayStops,
+                () = expired => CloseReason::CredentialExpired,
+            }
+        };
+        if let Some(messages) = &messages {
+            let around = Around { messages, silence, target: &*target, meters: &meters };
+            let mut conversation = Conversation::new(client, sandbox, around).await;
+            let over = tokio::select! {
+                biased;
+                over = conversation.relay() => over,
+                reason = over => Over::Gateway(reason),
+            };
+            tracing::debug!(?over, sandbox = %target.sandbox(), "a WebSocket ends");
+            // As below.
+            let _ = timeout(CLOSE, conversation.part(over)).await;
+            return;
+        }
+        let mut pump = Pump::new(client, sandbox, websocket, &*target, &meters);
         let reason = tokio::select! {
             biased;
             ended = pump.relay() => match ended {
@@ -68,9 +93,7 @@ impl Upgraded {
                     return;
                 }
             },
-            reason = target.closing() => reason,
-            () = stopping.cancelled() => CloseReason::GatewayStops,
-            () = expired => CloseReason::CredentialExpired,
+            reason = over => reason,
         };
         if websocket {
             // A client that takes longer is cut off: that is all a limit can do.

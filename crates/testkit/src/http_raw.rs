@@ -80,6 +80,14 @@ impl RawClient {
     /// # Errors
     /// `TimedOut` when it doesn't; a reset counts as closing.
     pub async fn rest(&mut self) -> io::Result<String> {
+        Ok(String::from_utf8_lossy(&self.rest_bytes().await?).into_owned())
+    }
+
+    /// As [`rest`](Self::rest), for what is no text.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn rest_bytes(&mut self) -> io::Result<Vec<u8>> {
         loop {
             match self.more().await {
                 Ok(0) => break,
@@ -88,7 +96,7 @@ impl RawClient {
                 Err(error) => return Err(error),
             }
         }
-        Ok(String::from_utf8_lossy(&std::mem::take(&mut self.read)).into_owned())
+        Ok(std::mem::take(&mut self.read))
     }
 
     async fn more(&mut self) -> io::Result<usize> {

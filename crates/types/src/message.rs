@@ -37,6 +37,17 @@ pub enum Way {
     ToClient,
 }
 
+impl Way {
+    /// The other one.
+    #[must_use]
+    pub const fn reverse(self) -> Self {
+        match self {
+            Self::ToSandbox => Self::ToClient,
+            Self::ToClient => Self::ToSandbox,
+        }
+    }
+}
+
 /// What becomes of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MessageVerdict {
