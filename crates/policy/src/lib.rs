@@ -13,6 +13,7 @@
 //! what a decision leads to.
 #![deny(unsafe_code)]
 
+mod authority;
 mod bindings;
 mod cache;
 mod calls;

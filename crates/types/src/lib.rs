@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod artifact;
+pub mod authority;
 pub mod event;
 pub mod fault;
 pub mod headers;
@@ -25,6 +26,7 @@ pub mod template;
 pub mod usage;
 
 pub use artifact::{OciReference, OciVersion, Sha256Digest};
+pub use authority::{Asked, EgressAuthority, StorageAuthority, Unpermitted};
 pub use event::{Event, EventKind};
 pub use fault::{Retry, Source};
 pub use headers::HeaderEdit;

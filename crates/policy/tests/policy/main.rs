@@ -1,6 +1,7 @@
 //! The plugin host with real plugins: the first-party ones, and one that does
 //! everything wrong.
 
+mod authority;
 mod contract;
 mod first_party;
 mod hostile;

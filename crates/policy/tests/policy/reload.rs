@@ -9,7 +9,7 @@ use tidegate_policy::{HostConfig, PluginSource, PluginSpec, PolicyHost};
 use tidegate_types::DecisionId;
 
 use crate::stage::{
-    HOSTILE, at_once, authenticate, builtin, config, granted, host, hostile, plugin_name, request,
+    at_once, authenticate, built, builtin, config, granted, host, hostile, plugin_name, request,
     told, who,
 };
 
@@ -114,7 +114,7 @@ fn what_was_compiled_is_found_again_and_a_damaged_entry_is_replaced() {
     drop(start());
     assert_eq!(std::fs::metadata(&cache).expect("made").permissions().mode() & 0o777, 0o700);
     let whole = std::fs::read(entry()).expect("readable");
-    assert!(whole.len() > HOSTILE.len() / 2);
+    assert!(whole.len() > built("hostile").len() / 2);
 
     let mut damaged = whole.clone();
     let middle = damaged.len() / 2;

@@ -1,7 +1,8 @@
 //! Requests, plugins and a host, in as few words as a test wants to use.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use serde_json::Value;
 use tidegate_policy::{
@@ -18,21 +19,30 @@ pub(crate) fn builtin(name: &str, config: Value) -> PluginSpec {
     PluginSpec { config, ..PluginSpec::new(plugin_name(name), source) }
 }
 
-/// The plugin that does everything wrong, as a file.
+/// The plugin that does everything wrong.
 pub(crate) fn hostile(config: Value) -> PluginSpec {
-    let source =
-        PluginSource::Builtin { name: "hostile".into(), component: HOSTILE.as_slice().into() };
-    PluginSpec { config, ..PluginSpec::new(plugin_name("hostile"), source) }
+    test_plugin("hostile", config)
 }
 
-pub(crate) static HOSTILE: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let scratch = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../plugins");
-    let toolchain = tidegate_plugin_build::toolchain().expect("a compiler for WASM");
-    let built =
-        tidegate_plugin_build::build(&toolchain, &root.join("plugins"), &scratch, &["hostile"]);
-    built.expect("builds").remove(0)
-});
+/// A plugin of `plugins/` that is there for tests.
+pub(crate) fn test_plugin(name: &'static str, config: Value) -> PluginSpec {
+    let source = PluginSource::Builtin { name: name.into(), component: built(name).into() };
+    PluginSpec { config, ..PluginSpec::new(plugin_name(name), source) }
+}
+
+/// Its component, built once per run.
+pub(crate) fn built(name: &'static str) -> &'static [u8] {
+    static BUILT: LazyLock<Mutex<HashMap<&str, &[u8]>>> = LazyLock::new(Mutex::default);
+    let mut built = BUILT.lock().expect("nobody panics while building");
+    built.entry(name).or_insert_with(|| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let scratch = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../plugins");
+        let toolchain = tidegate_plugin_build::toolchain().expect("a compiler for WASM");
+        let components =
+            tidegate_plugin_build::build(&toolchain, &root.join("plugins"), &scratch, &[name]);
+        components.expect("builds").remove(0).leak()
+    })
+}
 
 pub(crate) fn plugin_name(name: &str) -> PluginName {
     PluginName::new(name).expect("a plugin name")
