@@ -84,6 +84,14 @@ metrics! {
         "How long calls of plugins took, by hook.";
     POLICY_RELOADS: Counter "tidegate_policy_reloads_total" ["outcome"]
         "Reloads of configuration and plugins, by outcome: taken or refused.";
+    PLUGIN_HTTP: Counter "tidegate_plugin_http_total" ["plugin", "outcome"]
+        "Calls of plugins to HTTP services, by what became of them.";
+    PLUGIN_HTTP_DURATION: Histogram "tidegate_plugin_http_duration_seconds" ["plugin"]
+        "How long those calls took, from the request to the whole answer.";
+    KEY_SET_FETCHES: Counter "tidegate_key_set_fetches_total" ["key_set", "outcome"]
+        "Fetches of published key sets, by outcome: fetched or failed.";
+    KEY_SET_AGE: Gauge "tidegate_key_set_age_seconds" ["key_set"]
+        "How long ago a published key set was fetched, or taken from its copy.";
     UPSTREAM_REQUESTS: Counter "tidegate_upstream_requests_total" ["upstream"]
         "Requests from sandboxes to upstreams.";
     UPSTREAM_BYTES: Counter "tidegate_upstream_bytes_total" ["upstream", "direction"]

@@ -12,6 +12,7 @@ use tidegate_sandbox::driver::Severity;
 use tidegate_types::{Template, TemplateName};
 
 use crate::live::Loaded;
+use crate::serve::outside::Outside;
 use crate::serve::{blocking, drivers, plugins, upstreams};
 
 /// Does everything that `serve` does before it listens, in a directory of its own:
@@ -23,7 +24,15 @@ pub(crate) async fn machine(config: Config) -> Result<Vec<String>, Vec<String>> 
     let scratch = Scratch::new().map_err(|error| vec![error])?;
     let checked = async {
         let loaded = blocking(move || Loaded::of(config)).await?;
-        let input = plugins::input(&loaded.config, &loaded.secrets, &scratch.0)?;
+        let outside = Outside::new(&loaded.config.server, &scratch.0).map_err(|it| vec![it])?;
+        let published = outside.key_sets(&loaded.config).await?;
+        let input = plugins::input(
+            &loaded.config,
+            &loaded.secrets,
+            &scratch.0,
+            outside.outgoing(),
+            &published,
+        )?;
         blocking(move || {
             PolicyHost::new(input.host, input.plugins)
                 .map(drop)

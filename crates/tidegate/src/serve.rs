@@ -1,8 +1,10 @@
 //! `tidegate serve`: puts the gateway together and runs it until it is told to end.
 
 mod companion;
+pub(crate) mod key_sets;
 mod metrics;
 mod operator;
+pub(crate) mod outside;
 pub(crate) mod plugins;
 mod reload;
 pub(crate) mod upstreams;
@@ -30,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::companion::Gates;
 use self::operator::Operator;
+use self::outside::Outside;
 use crate::live::{Live, Loaded};
 use crate::request::{Front, GATEWAY_INSIDE};
 
@@ -89,7 +92,16 @@ pub(crate) async fn run(orders: Orders) -> Result<(), Unstartable> {
 
     let loaded = blocking(move || Loaded::of(config)).await?;
     let cache_dir = server.state_dir.join("cache");
-    let input = plugins::input(&loaded.config, &loaded.secrets, &cache_dir)?;
+    let outside = Arc::new(Outside::new(&server, &server.state_dir)?);
+    let published = outside.key_sets(&loaded.config).await?;
+    let input = plugins::input(
+        &loaded.config,
+        &loaded.secrets,
+        &cache_dir,
+        outside.outgoing(),
+        &published,
+    )?;
+    outside.serve(published);
     let policy = blocking(move || {
         PolicyHost::new(input.host, input.plugins).map_err(|problems| plugins::describe(&problems))
     });
@@ -134,6 +146,7 @@ pub(crate) async fn run(orders: Orders) -> Result<(), Unstartable> {
         policy: Arc::clone(&policy),
         registry: Arc::clone(&registry),
         upstreams: Arc::clone(&gate),
+        outside: Arc::clone(&outside),
         drivers,
         cache_dir,
         meters: Arc::clone(&reloads),
@@ -155,6 +168,7 @@ pub(crate) async fn run(orders: Orders) -> Result<(), Unstartable> {
         front: Arc::clone(&front),
         policy,
         upstreams: gate,
+        outside,
         reloads,
         relay: Arc::clone(&meters),
         ready: Arc::clone(&ready),

@@ -13,6 +13,7 @@ pub(crate) fn write(operator: &Operator, out: &mut Exposition) {
     sandboxes(operator, out);
     policy(operator, out);
     upstreams(operator, out);
+    key_sets(operator, out);
 }
 
 fn gateway(operator: &Operator, out: &mut Exposition) {
@@ -57,6 +58,11 @@ fn policy(operator: &Operator, out: &mut Exposition) {
     for plugin in operator.policy.status() {
         let name = plugin.name.as_str();
         out.counter(&m::POLICY_CALLS, &[name], plugin.hooks.iter().map(|hook| hook.calls).sum());
+        for (outcome, count) in plugin.http {
+            out.counter(&m::PLUGIN_HTTP, &[name, outcome.as_str()], count);
+        }
+        let (counts, sum) = plugin.http_durations;
+        out.histogram_counts(&m::PLUGIN_HTTP_DURATION, &[name], &counts, sum);
         for hook in plugin.hooks {
             for (reason, count) in hook.failures {
                 out.counter(&m::POLICY_FAILURES, &[name, reason.as_str()], count);
@@ -64,6 +70,14 @@ fn policy(operator: &Operator, out: &mut Exposition) {
             let (counts, sum) = hook.durations;
             out.histogram_counts(&m::POLICY_DURATION, &[name, hook.hook.as_str()], &counts, sum);
         }
+    }
+}
+
+fn key_sets(operator: &Operator, out: &mut Exposition) {
+    for (name, meters) in operator.outside.serving().meters() {
+        out.counter(&m::KEY_SET_FETCHES, &[name, "fetched"], meters.fetched.get());
+        out.counter(&m::KEY_SET_FETCHES, &[name, "failed"], meters.failed.get());
+        out.gauge(&m::KEY_SET_AGE, &[name], meters.age().as_secs_f64());
     }
 }
 

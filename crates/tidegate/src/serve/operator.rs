@@ -20,6 +20,7 @@ use tidegate_types::fault::chain;
 use tidegate_types::{Incarnation, SandboxKey};
 
 use super::metrics;
+use super::outside::Outside;
 use super::reload;
 use crate::live::Loaded;
 use crate::request::Front;
@@ -30,6 +31,7 @@ pub(crate) struct Operator {
     pub(crate) front: Arc<Front>,
     pub(crate) policy: Arc<PolicyHost>,
     pub(crate) upstreams: Arc<UpstreamGate>,
+    pub(crate) outside: Arc<Outside>,
     pub(crate) reloads: Arc<reload::Meters>,
     pub(crate) relay: Arc<tidegate_relay::Meters>,
     /// False once the gateway is draining.

@@ -7,9 +7,12 @@ use std::sync::Arc;
 
 use tidegate_config::{Config, KeySetSource};
 use tidegate_policy::{
-    ClaimRules, HostConfig, Isolation, KeySet, PluginProblem, PluginSource, PluginSpec, Secrets,
+    ClaimRules, HostConfig, HttpGrant, Isolation, KeySet, Outgoing, PluginProblem, PluginSource,
+    PluginSpec, Secrets,
 };
 use tidegate_types::{Secret, SecretName};
+
+use super::key_sets::Published;
 
 /// All that the policy host is told, at the start and at each reload.
 pub(crate) struct PolicyInput {
@@ -26,12 +29,14 @@ pub(crate) fn input(
     config: &Config,
     secrets: &BTreeMap<SecretName, Secret>,
     cache_dir: &Path,
+    outgoing: Arc<dyn Outgoing>,
+    published: &Published,
 ) -> Result<PolicyInput, Vec<String>> {
     let mut problems = Vec::new();
     let plugins = config.plugins.iter().filter_map(|p| spec(p, &mut problems)).collect();
     let mut key_sets = HashMap::new();
     for (name, set) in &config.key_sets {
-        match key_set(set, secrets) {
+        match key_set(name, set, secrets, published) {
             Ok(keys) => {
                 key_sets.insert(name.clone(), keys);
             }
@@ -48,7 +53,7 @@ pub(crate) fn input(
         secrets: Arc::new(secrets),
         key_sets,
         known_templates: config.templates.keys().cloned().collect(),
-        outgoing: None,
+        outgoing: Some(outgoing),
     };
     Ok(PolicyInput { host, plugins })
 }
@@ -88,27 +93,42 @@ fn spec(plugin: &tidegate_config::Plugin, problems: &mut Vec<String>) -> Option<
             tidegate_config::Isolation::Tenant => Isolation::Tenant,
             tidegate_config::Isolation::Shared => Isolation::Shared,
         },
+        http: plugin.http.as_ref().map(|grant| HttpGrant {
+            hosts: grant.hosts.clone(),
+            secrets: grant.secrets.iter().map(|name| name.as_str().to_owned()).collect(),
+            timeout: grant.timeout,
+            max_body: grant.max_body,
+        }),
         ..PluginSpec::new(plugin.name.clone(), source)
     })
 }
 
 fn key_set(
+    name: &str,
     set: &tidegate_config::KeySet,
     secrets: &BTreeMap<SecretName, Secret>,
+    published: &Published,
 ) -> Result<KeySet, String> {
     let keys = match &set.source {
         KeySetSource::File(path) => KeySet::from_jwks_file(path),
         KeySetSource::Inline(text) => KeySet::from_jwks_json(text),
-        KeySetSource::Url { url, .. } => return Err(format!("{url} was not fetched")),
+        // Under its rules already: what is fetched again goes into this very set.
+        KeySetSource::Url { url, .. } => {
+            return published.get(name).ok_or_else(|| format!("{url} was not fetched"));
+        }
         KeySetSource::Hs256(name) => {
             let secret = secrets.get(name).ok_or_else(|| format!("secret `{name}` is unknown"))?;
             Ok(KeySet::from_shared_secret(secret.reveal()))
         }
     };
-    let rules = ClaimRules {
+    keys.map(|keys| keys.with_rules(rules(set))).map_err(|error| error.to_string())
+}
+
+/// What a token of that key set must say.
+pub(super) fn rules(set: &tidegate_config::KeySet) -> ClaimRules {
+    ClaimRules {
         issuer: set.issuer.clone(),
         audience: set.audience.iter().cloned().collect(),
         leeway: set.skew,
-    };
-    keys.map(|keys| keys.with_rules(rules)).map_err(|error| error.to_string())
+    }
 }

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::outside::Outside;
 use super::{blocking, plugins, templates, upstreams};
 use crate::live::{Live, Loaded};
 
@@ -39,6 +40,7 @@ pub(crate) struct Reloader {
     pub(crate) policy: Arc<PolicyHost>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) upstreams: Arc<UpstreamGate>,
+    pub(crate) outside: Arc<Outside>,
     pub(crate) drivers: HashMap<String, Arc<dyn Driver>>,
     pub(crate) cache_dir: PathBuf,
     pub(crate) meters: Arc<Meters>,
@@ -185,7 +187,14 @@ impl Reloader {
             tracing::warn!("{warning}");
         }
         let upstreams = upstreams::of(&loaded)?;
-        let input = plugins::input(&loaded.config, &loaded.secrets, &self.cache_dir)?;
+        let published = self.outside.key_sets(&loaded.config).await?;
+        let input = plugins::input(
+            &loaded.config,
+            &loaded.secrets,
+            &self.cache_dir,
+            self.outside.outgoing(),
+            &published,
+        )?;
         let policy = Arc::clone(&self.policy);
         blocking(move || {
             policy
@@ -193,6 +202,7 @@ impl Reloader {
                 .map_err(|problems| plugins::describe(&problems))
         })
         .await?;
+        self.outside.serve(published);
         self.upstreams.replace(&upstreams).map_err(|error| vec![chain(&error)])?;
         self.registry.replace_templates(&templates(&loaded));
         self.live.store(Arc::new(Live { policy: self.policy.current(), loaded }));
@@ -234,6 +244,7 @@ fn say_what_needs_a_restart(before: &Config, after: &Config) {
         ("state-dir", old.state_dir != new.state_dir),
         ("tls", old.tls != new.tls),
         ("drain", old.drain != new.drain),
+        ("extra-roots", old.extra_roots != new.extra_roots),
         ("max-header-bytes", old.max_header_bytes != new.max_header_bytes),
     ];
     for (key, _) in differences.iter().filter(|(_, differs)| *differs) {
