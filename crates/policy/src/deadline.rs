@@ -16,8 +16,11 @@ use crate::clock::TICK;
 /// nothing asked for it in a longer time than this.
 pub(crate) const MAX_DEADLINE: Duration = Duration::from_secs(60);
 
-/// What a call may take on the wall for each unit of its deadline.
+/// What a call may take on the wall for each unit of its deadline, and at least:
+/// a short call that isn't given a processor for a tenth of a second, on a machine
+/// that compiles, has done nothing wrong.
 const PATIENCE: u32 = 8;
+const AT_LEAST: Duration = Duration::from_secs(1);
 
 /// What counts against a deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,10 +67,14 @@ impl Deadline {
         ticks(self.limit / 2) + 1
     }
 
+    fn on_the_wall(&self) -> Duration {
+        (self.limit * PATIENCE).max(AT_LEAST)
+    }
+
     /// What happens at an interruption.
     pub(crate) fn interrupted(&mut self) -> UpdateDeadline {
         if self.measure == Measure::Wall {
-            let left = (self.limit * PATIENCE).saturating_sub(self.own());
+            let left = self.on_the_wall().saturating_sub(self.own());
             return match left {
                 Duration::ZERO => UpdateDeadline::Interrupt,
                 left => UpdateDeadline::Continue(ticks(left)),
@@ -76,7 +83,7 @@ impl Deadline {
         let cpu = cpu_time();
         let from = *self.measured_from.get_or_insert(cpu);
         let left = (self.limit / 2).saturating_sub(cpu.saturating_sub(from));
-        if left.is_zero() || self.started.elapsed() > self.limit * PATIENCE {
+        if left.is_zero() || self.started.elapsed() > self.on_the_wall() {
             UpdateDeadline::Interrupt
         } else {
             UpdateDeadline::Continue(ticks(left))

@@ -25,7 +25,7 @@ pub struct PluginSpec {
     /// Its configuration; checked against the schema in its manifest.
     pub config: serde_json::Value,
     /// How long one hook call may compute. CPU time: a call that waits for a
-    /// core isn't blamed for it, up to eight times this much on the clock.
+    /// core isn't blamed for it, up to eight times this much on the clock, or a second.
     /// Doesn't bound a host call that blocks; none of those served now does.
     pub deadline: Duration,
     /// Bytes of linear memory that one instance may grow to. Doesn't count
