@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tidegate_types::PluginName;
@@ -10,6 +11,7 @@ use tidegate_types::PluginName;
 use crate::cache::Cache;
 use crate::calls::Calls;
 use crate::engine::Runtime;
+use crate::journal::Journals;
 use crate::load::load;
 use crate::surroundings::{Lasting, Surroundings};
 use crate::{Generation, HostConfig, KeySet, PluginProblem, PluginSpec, PluginStatus};
@@ -22,6 +24,7 @@ const IDLE: usize = crate::engine::MAX_INSTANCES as usize / 3;
 pub struct PolicyHost {
     runtime: Arc<Runtime>,
     current: ArcSwap<Generation>,
+    journals: Journals,
     /// Why the latest reload failed. Held for the length of a reload too, so that
     /// two of them don't race.
     problems: Mutex<Vec<PluginProblem>>,
@@ -46,9 +49,11 @@ impl PolicyHost {
             vec![PluginProblem::of_host(what, "check the limits on address space and threads")]
         })?;
         let runtime = Arc::new(runtime);
-        let first = generation(&runtime, 1, config, specs, None)?;
+        let journals = Journals::default();
+        let first = generation(&runtime, &journals, 1, config, specs, None)?;
         Ok(Self {
             runtime,
+            journals,
             current: ArcSwap::from_pointee(first),
             problems: Mutex::default(),
             reloading: Mutex::default(),
@@ -70,7 +75,9 @@ impl PolicyHost {
     ) -> Result<(), Vec<PluginProblem>> {
         let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let current = self.current();
-        let next = generation(&self.runtime, current.number() + 1, config, specs, Some(&current));
+        let number = current.number() + 1;
+        let last = Some(&*current);
+        let next = generation(&self.runtime, &self.journals, number, config, specs, last);
         let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
         match next {
             Ok(next) => {
@@ -97,6 +104,12 @@ impl PolicyHost {
         self.problems.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Waits until what plugins wrote into their journals is in the files, at most for
+    /// `within`; says whether it is. Blocks: for the end of the gateway.
+    pub fn flush_journals(&self, within: Duration) -> bool {
+        self.journals.flush(within)
+    }
+
     /// Every plugin of the generation that serves, in order.
     #[must_use]
     pub fn status(&self) -> Vec<PluginStatus> {
@@ -113,6 +126,7 @@ impl PolicyHost {
 
 fn generation(
     runtime: &Arc<Runtime>,
+    journals: &Journals,
     number: u64,
     config: HostConfig,
     specs: Vec<PluginSpec>,
@@ -142,6 +156,7 @@ fn generation(
             key_sets: Arc::clone(&key_sets),
             templates: Arc::clone(&templates),
             calls,
+            journal: spec.journal.as_ref().map(|grant| journals.open(grant)),
             lasting: last.and_then(|last| lasting(last, &spec.name)).unwrap_or_default(),
         });
         match load(runtime, &cache, around, spec, idle) {

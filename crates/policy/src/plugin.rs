@@ -208,6 +208,7 @@ impl Plugin {
             hooks: hooks.collect(),
             http: self.around().lasting.http.outcomes(),
             http_durations: self.around().lasting.http.durations.snapshot(),
+            journal: self.around().journal.as_ref().map(|journal| journal.status()),
             last_problem: None,
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tidegate_types::PluginName;
 use tidegate_types::meter::BOUNDS_MICROS;
 
-use crate::{FailureReason, Hook, HttpOutcome, Isolation, PluginProblem};
+use crate::{FailureReason, Hook, HttpOutcome, Isolation, JournalStatus, PluginProblem};
 
 /// One loaded plugin, as of now.
 #[derive(Debug, Clone)]
@@ -36,6 +36,8 @@ pub struct PluginStatus {
     pub http: Vec<(HttpOutcome, u64)>,
     /// How long those took that were made, as in [`HookStatus::durations`].
     pub http_durations: ([u64; BOUNDS_MICROS.len() + 1], u64),
+    /// The file of lines that it was granted, where it was.
+    pub journal: Option<JournalStatus>,
     /// Why the latest attempt to replace it failed; what serves is the last good one.
     pub last_problem: Option<PluginProblem>,
 }

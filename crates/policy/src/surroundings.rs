@@ -10,6 +10,7 @@ use tidegate_types::{PluginName, TemplateName};
 
 use crate::calls::{Calls, HttpMeter};
 use crate::interfaces::{Counters, LogBudget};
+use crate::journal::Journal;
 use crate::{FailureReason, Hook, KeySet, Secrets};
 
 /// What all instances of one plugin share.
@@ -20,6 +21,8 @@ pub(crate) struct Surroundings {
     pub(crate) templates: Arc<HashSet<TemplateName>>,
     /// What it may call; nothing where absent.
     pub(crate) calls: Option<Calls>,
+    /// Where it may write lines; nowhere where absent.
+    pub(crate) journal: Option<Arc<Journal>>,
     pub(crate) lasting: Arc<Lasting>,
 }
 
