@@ -11,6 +11,7 @@ pub mod gateway;
 pub mod http;
 pub mod http_raw;
 pub mod model;
+pub mod oidc_provider;
 pub mod openclaw;
 pub mod tls;
 pub mod websocket;
