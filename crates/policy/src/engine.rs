@@ -1,7 +1,7 @@
 //! The WASM engine: one for all plugins, with every bound that keeps a plugin
 //! within its own corner.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
@@ -10,6 +10,7 @@ use crate::PluginSpec;
 use crate::clock::{Clock, REST_AFTER, Ticker};
 use crate::interfaces;
 use crate::state::State;
+use crate::witness::Witness;
 
 /// Instances of all plugins and generations together, idle ones included.
 pub(crate) const MAX_INSTANCES: u32 = 1_000;
@@ -21,6 +22,8 @@ pub(crate) struct Runtime {
     pub(crate) engine: Engine,
     pub(crate) linker: Linker<State>,
     ticker: Ticker,
+    /// Told of what plugins refuse; set once, when there is somebody to tell.
+    pub(crate) witness: OnceLock<Arc<dyn Witness>>,
 }
 
 impl Runtime {
@@ -29,7 +32,7 @@ impl Runtime {
         let mut linker = Linker::new(&engine);
         interfaces::link(&mut linker)?;
         let ticker = Ticker::start(engine.clone(), REST_AFTER)?;
-        Ok(Self { engine, linker, ticker })
+        Ok(Self { engine, linker, ticker, witness: OnceLock::new() })
     }
 
     /// What an instance tells that it runs.

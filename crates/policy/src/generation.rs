@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use tidegate_types::{
     Activity, DecisionId, Destination, EgressGrant, Event, Identity, Limit, Message,
-    MessageVerdict, Mount, ObjectOperation, Placement, Principal, RequestFacts, SandboxFacts,
-    TemplateName, Way,
+    MessageVerdict, Mount, ObjectOperation, Placement, PluginName, Principal, RequestFacts,
+    SandboxFacts, TemplateName, Way,
 };
 
 use crate::hooks::{
@@ -202,12 +202,24 @@ impl Generation {
     /// counted, and change nothing. Under [`Isolation::Tenant`](crate::Isolation) a
     /// batch is nobody's: every one gets a fresh instance.
     pub async fn observe(&self, events: &[Event]) {
-        if !self.serves(Hook::Observe) {
-            return;
+        for plugin in self.observers() {
+            self.observe_by(plugin, events).await;
         }
-        let batch = Told(events.iter().map(told).collect());
-        for plugin in self.plugins.iter().filter(|plugin| plugin.serves(Hook::Observe)) {
-            let _ = ask_one(&batch, plugin, &About::default()).await;
+    }
+
+    /// Who is told what happened, in order.
+    pub fn observers(&self) -> impl Iterator<Item = &PluginName> {
+        let serve = self.plugins.iter().filter(|plugin| plugin.serves(Hook::Observe));
+        serve.map(|plugin| &plugin.spec().name)
+    }
+
+    /// As [`observe`](Self::observe), for one plugin: each may have its own pace.
+    pub async fn observe_by(&self, observer: &PluginName, events: &[Event]) {
+        let batch = || Told(events.iter().map(told).collect());
+        for plugin in &self.plugins {
+            if plugin.serves(Hook::Observe) && plugin.spec().name == *observer {
+                let _ = ask_one(&batch(), plugin, &About::default()).await;
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::engine::Runtime;
 use crate::journal::Journals;
 use crate::load::load;
 use crate::surroundings::{Lasting, Surroundings};
+use crate::witness::Witness;
 use crate::{Generation, HostConfig, KeySet, PluginProblem, PluginSpec, PluginStatus};
 
 /// Idle instances of all plugins of one generation together: a third of what the
@@ -60,6 +61,14 @@ impl PolicyHost {
         })
     }
 
+    /// Tells `witness` of the generation that serves now, and of every refusal and
+    /// failure from now on. The first stays the only one.
+    pub fn watched_by(&self, witness: Arc<dyn Witness>) {
+        if self.runtime.witness.set(Arc::clone(&witness)).is_ok() {
+            witness.serves(&self.current());
+        }
+    }
+
     /// Loads all of `specs` anew and swaps them in together. Blocks as
     /// [`PolicyHost::new`] does; requests go on being answered meanwhile.
     ///
@@ -82,7 +91,11 @@ impl PolicyHost {
         match next {
             Ok(next) => {
                 problems.clear();
-                self.current.store(Arc::new(next));
+                let next = Arc::new(next);
+                self.current.store(Arc::clone(&next));
+                if let Some(witness) = self.runtime.witness.get() {
+                    witness.serves(&next);
+                }
                 Ok(())
             }
             Err(found) => {

@@ -39,6 +39,7 @@ mod state;
 mod status;
 mod surroundings;
 mod sys;
+mod witness;
 pub mod tokens;
 
 pub use calls::HttpOutcome;
@@ -51,3 +52,4 @@ pub use problem::PluginProblem;
 pub use spec::{HostConfig, HttpGrant, Isolation, JournalGrant, PluginSource, PluginSpec, Secrets};
 pub use status::{HookStatus, PluginStatus};
 pub use tokens::{BadKeySet, ClaimRules, KeySet};
+pub use witness::{How, Refused, Witness};

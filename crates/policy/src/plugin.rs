@@ -15,6 +15,7 @@ use crate::instance::{Instance, MAX_COPIED, Manner, Mould};
 use crate::pool::{Owner, Pool};
 use crate::state::{About, Call};
 use crate::surroundings::Surroundings;
+use crate::witness::{How, Refused};
 use crate::{FailureReason, Hook, HookStatus, Isolation, PluginSpec, PluginStatus};
 
 /// How long `describe`, and the first `configure`, may compute.
@@ -117,6 +118,15 @@ impl Plugin {
 
     pub(crate) fn serves(&self, hook: Hook) -> bool {
         self.recipe.mould.exports.hook(hook).is_some()
+    }
+
+    /// Tells whoever wants to know what came of asking.
+    pub(crate) fn witness(&self, hook: Hook, how: How<'_>, about: &About) {
+        if hook != Hook::Observe
+            && let Some(witness) = self.recipe.runtime.witness.get()
+        {
+            witness.refused(&Refused::new(&self.spec.name, hook, how, about));
+        }
     }
 
     /// What one of its calls about `about` may take.

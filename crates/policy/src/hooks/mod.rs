@@ -34,6 +34,7 @@ use crate::instance::{HookFunc, Hooks};
 use crate::plugin::{Plugin, explain};
 use crate::state::About;
 use crate::surroundings::HookMeter;
+use crate::witness::How;
 use crate::{Decision, FailureReason, Hook, PolicyFailure};
 
 /// One hook: how it is called, and what of an answer is believed.
@@ -87,7 +88,10 @@ pub(crate) async fn decide<Q: Question>(
         match ask_one(question, plugin, about).await {
             Ok(Answer::Abstained) => {}
             Ok(Answer::Granted(value)) => return Decision::Granted { by: by(), value },
-            Ok(Answer::Denied(denial)) => return Decision::Denied { by: by(), denial },
+            Ok(Answer::Denied(denial)) => {
+                plugin.witness(Q::HOOK, How::Denied(&denial), about);
+                return Decision::Denied { by: by(), denial };
+            }
             Err(failure) => return Decision::Failed(failure),
         }
     }
@@ -207,6 +211,7 @@ fn failed(
         detail,
         "a plugin could not decide"
     );
+    plugin.witness(hook, How::Failed(reason, &detail), about);
     PolicyFailure { plugin: plugin.spec().name.clone(), hook, reason, detail }
 }
 
