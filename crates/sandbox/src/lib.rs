@@ -14,6 +14,7 @@
 //! | `slots.rs` | how many start at once, and who is next |
 //! | `ledger.rs` | which sandboxes there are, durably |
 //! | `services.rs` | what sandboxes share, and what they ask of the gateway |
+//! | `watch.rs` | whoever wants to know how they come and go |
 //! | `driver.rs` | the trait that makes sandboxes real |
 //!
 //! **Not in here:** Linux, HTTP servers, policy, configuration syntax.
@@ -31,6 +32,7 @@ mod sandbox;
 mod services;
 mod slots;
 pub mod view;
+mod watch;
 mod word;
 
 pub use driver::{Driver, DriverError, SandboxId};
@@ -43,3 +45,4 @@ pub use registry::Registry;
 pub use sandbox::Sandbox;
 pub use services::{Companion, Fill, RegistryConfig};
 pub use view::{View, WhyAwake};
+pub use watch::{Change, Watch};

@@ -61,6 +61,7 @@ pub(crate) async fn open(config: RegistryConfig) -> Result<Arc<Registry>, OpenEr
         clock: Clock::new(),
         runtime: Handle::current(),
         actors: TaskTracker::new(),
+        watch: std::sync::OnceLock::new(),
         leaving: CancellationToken::new(),
     });
     let registry = Registry::new(services, highest.max(contents.highest));

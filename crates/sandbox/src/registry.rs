@@ -19,6 +19,7 @@ use crate::open;
 use crate::sandbox::{Recipe, Sandbox};
 use crate::services::{RegistryConfig, Services};
 use crate::view::View;
+use crate::watch::Watch;
 
 /// See the module.
 pub struct Registry {
@@ -144,6 +145,11 @@ impl Registry {
     #[must_use]
     pub fn meters(&self) -> &Meters {
         &self.services.meters
+    }
+
+    /// Tells `watch` of every change from now on. The first stays the only one.
+    pub fn watched_by(&self, watch: Arc<dyn Watch>) {
+        let _ = self.services.watch.set(watch);
     }
 
     /// Takes newly loaded templates; they count at each sandbox's next start,

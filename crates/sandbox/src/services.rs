@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use tidegate_types::{SandboxKey, Secret, SecretName, Template, TemplateName};
@@ -18,6 +18,7 @@ use crate::driver::{Driver, Listener};
 use crate::ledger::Ledger;
 use crate::meters::Meters;
 use crate::slots::Slots;
+use crate::watch::Watch;
 
 /// What a registry needs to begin.
 pub struct RegistryConfig {
@@ -93,6 +94,8 @@ pub(crate) struct Services {
     pub(crate) clock: Clock,
     pub(crate) runtime: Handle,
     pub(crate) actors: TaskTracker,
+    /// Told of every change; set once, when there is somebody to tell.
+    pub(crate) watch: OnceLock<Arc<dyn Watch>>,
     /// Cancelled when the gateway ends; sandboxes stay.
     pub(crate) leaving: CancellationToken,
 }

@@ -5,7 +5,7 @@
 //! end. A sandbox that rests has none.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tidegate_types::Lifetime;
 use tidegate_types::fault::chain;
@@ -19,6 +19,7 @@ use crate::driver::{Exit, Files};
 use crate::error::{ControlError, StartFailure, WakeError};
 use crate::permit::Permit;
 use crate::sandbox::Sandbox;
+use crate::watch::Change;
 
 /// The least time between two looks at a sandbox that is in use.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -95,14 +96,34 @@ impl Actor {
             return;
         };
         tracing::debug!(sandbox = %self.sandbox.id.key, ?from, ?event, ?to, "transition");
+        let now = clock.wall(clock.now());
+        self.tell(from, to, event, now);
         self.sandbox.status.send_modify(|status| {
             status.phase = to;
-            status.since = clock.wall(clock.now());
+            status.since = now;
             if matches!(to, Phase::Running | Phase::Stopped) {
                 status.attempts = 0;
                 status.failure = None;
                 status.retry_at = None;
             }
+        });
+    }
+
+    /// Tells whoever watches, before anybody else sees the change.
+    fn tell(&self, from: Phase, to: Phase, event: Event, now: SystemTime) {
+        let sandbox = &self.sandbox;
+        let Some(watch) = sandbox.services.watch.get() else { return };
+        let status = sandbox.status.borrow().clone();
+        watch.changed(&Change {
+            key: &sandbox.id.key,
+            incarnation: sandbox.id.incarnation,
+            template: &sandbox.recipe.load().template_name,
+            from,
+            to,
+            why: event.as_str(),
+            after: now.duration_since(status.since).unwrap_or_default(),
+            failure: status.failure.as_deref().filter(|_| to == Phase::Failed),
+            exit: self.exit.filter(|_| event == Event::Died),
         });
     }
 

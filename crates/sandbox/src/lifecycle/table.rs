@@ -86,6 +86,22 @@ pub(crate) enum Event {
 }
 
 impl Event {
+    /// Stable name, as whoever watches is told.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Wake => "wake",
+            Self::Ready => "ready",
+            Self::StartFailed => "start-failed",
+            Self::Died => "died",
+            Self::Idle => "idle",
+            Self::Stop => "stop",
+            Self::Cleaned => "cleaned",
+            Self::CleanFailed => "clean-failed",
+            Self::Destroy => "destroy",
+            Self::Removed => "removed",
+        }
+    }
+
     #[cfg(test)]
     const ALL: [Self; 10] = [
         Self::Wake,
