@@ -17,6 +17,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // The gateway's own way out; one connector for all who go there.
     ("outgoing", &[]),
     ("egress", &["outgoing"]),
+    // Fetches components; what is in them it doesn't know.
+    ("plugin-source", &["outgoing"]),
     ("control", &[]),
     ("quota", &[]),
     // The small program that runs beside and inside each sandbox, and its protocol.
@@ -39,6 +41,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "egress",
             "keeper",
             "outgoing",
+            "plugin-source",
             "policy",
             "quota",
             "relay",

@@ -62,7 +62,6 @@ fn secret_names(value: &Value<'_>, cx: &mut Context<'_>) -> Option<BTreeSet<Secr
 /// name; a port.
 fn is_host_pattern(text: &str) -> bool {
     let text = text.strip_prefix("http://").unwrap_or(text);
-    let text = text.strip_prefix("http://").unwrap_or(text);
     let Ok(authority) = text.strip_prefix("*.").unwrap_or(text).parse::<http::uri::Authority>()
     else {
         return false;
