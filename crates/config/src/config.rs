@@ -54,6 +54,8 @@ pub struct Server {
     pub drain: Duration,
     /// Bytes that a request's head may have.
     pub max_header_bytes: usize,
+    /// Bytes that a WebSocket message may have where messages are judged.
+    pub max_message: usize,
     /// A PEM file of certificates to trust when the gateway itself calls a service;
     /// absolute.
     pub extra_roots: Option<PathBuf>,

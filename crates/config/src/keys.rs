@@ -352,6 +352,12 @@ pub static SERVER: Section = Section {
             "Bytes that a request's head may have; more is answered with 431.",
         ),
         key(
+            "max-message",
+            Kind::Size,
+            Or("\"1MiB\""),
+            "The longest WebSocket message where a placement asks for messages to be judged; whoever sends a longer one is closed with 1009. One such WebSocket holds up to about four times this in memory. Others aren't limited.",
+        ),
+        key(
             "extra-roots",
             Kind::Path,
             Means("the web's authorities alone are trusted"),

@@ -40,6 +40,7 @@ tls = { certificate = "tls/cert.pem", key = "/keys/key.pem" }
 trusted-proxies = ["10.0.0.0/8", "::1"]
 drain = "1m"
 max-header-bytes = 16384
+max-message = "64KiB"
 extra-roots = "tls/our-ca.pem"
 
 [[plugin]]
@@ -127,6 +128,7 @@ fn every_key_is_understood() {
     assert!(trusted("10.255.0.1") && trusted("::1") && trusted("::ffff:10.0.0.1"));
     assert!(!trusted("11.0.0.1") && !trusted("::2") && !trusted("127.0.0.1"));
     assert_eq!((server.drain, server.max_header_bytes), (Duration::from_secs(60), 16384));
+    assert_eq!(server.max_message, 64 << 10);
     assert_eq!(server.extra_roots.as_deref(), Some(Path::new("/etc/tidegate/tls/our-ca.pem")));
 
     let [gatekeeper, placer, remote, pinned] = config.plugins.as_slice() else {

@@ -144,6 +144,9 @@ pub struct Recipe {
     /// Set on every request towards the sandbox; a client's own are replaced.
     #[serde(default)]
     pub request_headers: BTreeMap<String, Pattern>,
+    /// How WebSockets are relayed.
+    #[serde(default)]
+    pub relay: Relayed,
 }
 
 /// `"10m"` or `"keep-alive"`.
@@ -175,6 +178,17 @@ pub enum Asleep {
     Page,
     /// 503.
     Refuse,
+}
+
+/// As the contract's `relay-mode`.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Relayed {
+    /// As bytes.
+    #[default]
+    Raw,
+    /// Message by message, through the plugins that judge them.
+    Messages,
 }
 
 impl Recipe {
@@ -213,7 +227,10 @@ impl Recipe {
                 .map(|(name, p)| HeaderEdit::Set((name.clone(), p.expand(values))))
                 .collect(),
             response_headers: Vec::new(),
-            relay: RelayMode::Raw,
+            relay: match self.relay {
+                Relayed::Raw => RelayMode::Raw,
+                Relayed::Messages => RelayMode::Messages,
+            },
         }
     }
 }

@@ -9,6 +9,7 @@
 //! | `open.rs` | taking over what exists when the gateway starts |
 //! | `sandbox.rs` | one sandbox's handle |
 //! | `permit.rs` | a request's right to be in its sandbox |
+//! | `cause.rs` | what woke it or kept it awake last |
 //! | `word.rs` | the atomic word that lets requests in |
 //! | `lifecycle/` | the actor that owns a sandbox's transitions, and their table |
 //! | `slots.rs` | how many start at once, and who is next |
@@ -20,6 +21,7 @@
 //! **Not in here:** Linux, HTTP servers, policy, configuration syntax.
 #![forbid(unsafe_code)]
 
+mod cause;
 pub mod driver;
 pub mod error;
 mod ledger;
@@ -35,6 +37,7 @@ pub mod view;
 mod watch;
 mod word;
 
+pub use cause::{Cause, What};
 pub use driver::{Driver, DriverError, SandboxId};
 pub use error::{ControlError, OpenError, StartFailure, WakeError};
 pub use ledger::LedgerError;

@@ -4,6 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tidegate_types::SubjectId;
+
+use crate::cause::Cause;
 use crate::driver::{Dialled, DriverError};
 use crate::sandbox::Sandbox;
 use crate::word::Epoch;
@@ -13,17 +16,26 @@ use crate::word::Epoch;
 ///
 /// After [`upgraded`](Self::upgraded) it is *attached*: an open connection that
 /// keeps nothing awake. Only [`touch`](Self::touch) does then.
+///
+/// A *visitor's* permit keeps nothing awake from the start, whatever its client
+/// does: when the sandbox goes to rest, it is told to close.
 #[derive(Debug)]
 pub struct Permit {
     sandbox: Arc<Sandbox>,
     epoch: Epoch,
+    visitor: bool,
     attached: AtomicBool,
 }
 
 impl Permit {
     /// For a request that the word has counted in.
     pub(crate) fn new(sandbox: Arc<Sandbox>, epoch: Epoch) -> Self {
-        Self { sandbox, epoch, attached: AtomicBool::new(false) }
+        Self { sandbox, epoch, visitor: false, attached: AtomicBool::new(false) }
+    }
+
+    /// For a request that is counted among the visitors.
+    pub(crate) fn of_visitor(sandbox: Arc<Sandbox>, epoch: Epoch) -> Self {
+        Self { sandbox, epoch, visitor: true, attached: AtomicBool::new(false) }
     }
 
     /// Where it was let in.
@@ -55,10 +67,22 @@ impl Permit {
         }
     }
 
+    /// Whether it is a visitor's.
+    #[must_use]
+    pub fn is_visitor(&self) -> bool {
+        self.visitor
+    }
+
     /// Notes a byte from the client: the sandbox's idle clock starts anew. Costs a
-    /// look at the clock and two atomic operations.
-    pub fn touch(&self) {
-        self.sandbox.touch();
+    /// look at the clock and three atomic operations. A visitor's bytes don't count.
+    pub fn touch(&self, by: &SubjectId) {
+        if !self.visitor {
+            self.sandbox.touch();
+            // Before that, its request is the cause.
+            if self.attached.load(Ordering::Relaxed) {
+                self.sandbox.note_cause(|| Cause::bytes(by));
+            }
+        }
     }
 
     /// Makes it attached: the request became a WebSocket or another connection
@@ -66,8 +90,12 @@ impl Permit {
     pub fn upgraded(&self) {
         if !self.attached.swap(true, Ordering::SeqCst) {
             self.sandbox.attach();
-            self.sandbox.note_activity();
-            self.sandbox.word.leave();
+            if self.visitor {
+                self.sandbox.end_visit();
+            } else {
+                self.sandbox.note_activity();
+                self.sandbox.word.leave();
+            }
         }
     }
 
@@ -88,6 +116,8 @@ impl Drop for Permit {
     fn drop(&mut self) {
         if self.attached.load(Ordering::SeqCst) {
             self.sandbox.detach();
+        } else if self.visitor {
+            self.sandbox.end_visit();
         } else {
             // In this order: who sees nothing in flight sees how recent that is.
             self.sandbox.note_activity();

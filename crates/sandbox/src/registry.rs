@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use dashmap::DashMap;
 use tidegate_types::{Incarnation, Placement, SandboxKey, Template, TemplateName};
 
+use crate::cause::{Cause, What};
 use crate::driver::{Driver, SandboxId, Stats};
 use crate::error::{ControlError, OpenError};
 use crate::lifecycle::{Order, Phase, Unserved};
@@ -175,6 +176,7 @@ impl Registry {
         meant: Option<Incarnation>,
     ) -> Result<View, ControlError> {
         let sandbox = self.meant(key, meant)?;
+        sandbox.note_cause(|| Cause { what: What::Order, by: None });
         match sandbox.admit_here().await {
             Ok(permit) => {
                 drop(permit);

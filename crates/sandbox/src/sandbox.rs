@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use tidegate_types::{Lifetime, Placement, SandboxKey, Template, TemplateName};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+use crate::cause::{Cause, LastCause};
 use crate::driver::{Driver, Exit, SandboxId};
 use crate::error::{ControlError, StartFailure, WakeError};
 use crate::lifecycle::{self, Mode, Order, Phase, Unserved};
@@ -30,7 +31,10 @@ pub struct Sandbox {
     /// Of [`Services::clock`]: the last client byte or end of a request.
     last_active: AtomicU64,
     attached: AtomicU32,
-    /// Notified when the last attached connection has gone.
+    /// Requests in progress that keep nothing awake.
+    visitors: AtomicU32,
+    cause: LastCause,
+    /// Notified when the last attached connection or visitor has gone.
     pub(crate) none_attached: Notify,
     /// Connections attached in this epoch or before shall close.
     told: watch::Sender<Epoch>,
@@ -129,6 +133,8 @@ impl Sandbox {
             word: Word::new(),
             last_active: AtomicU64::new(services.clock.now()),
             attached: AtomicU32::new(0),
+            visitors: AtomicU32::new(0),
+            cause: LastCause::default(),
             none_attached: Notify::new(),
             told: watch::Sender::new(Epoch::default()),
             start_number: AtomicU64::new(0),
@@ -166,6 +172,31 @@ impl Sandbox {
         let epoch = self.word.admit()?;
         self.note_activity();
         Some(Permit::new(Arc::clone(self), epoch))
+    }
+
+    /// Lets a visitor in if the sandbox runs and isn't about to sleep: a request
+    /// that is no reason to wake it nor to keep it awake. It leaves no trace: it
+    /// holds no sleep up for longer than any open connection, calls none off, and
+    /// the idle clock doesn't see it come, act or go.
+    #[must_use]
+    pub fn try_visit(self: &Arc<Self>) -> Option<Permit> {
+        // Counted first, so that whoever closes the gate after this look waits a
+        // moment for it.
+        self.visitors.fetch_add(1, Ordering::SeqCst);
+        match self.word.open_now() {
+            Some(epoch) => Some(Permit::of_visitor(Arc::clone(self), epoch)),
+            None => {
+                self.end_visit();
+                None
+            }
+        }
+    }
+
+    /// Notes what it is used by now, for [`WhyAwake::cause`]; to be called before
+    /// asking to be let in. At most once a second `cause` is asked, the rest is an
+    /// atomic load.
+    pub fn note_cause(&self, cause: impl FnOnce() -> Cause) {
+        self.cause.note(self.services.clock.now(), cause);
     }
 
     /// Lets a request in, and wakes the sandbox for it where it has to. Any number
@@ -334,13 +365,24 @@ impl Sandbox {
     }
 
     pub(crate) fn detach(&self) {
-        if self.attached.fetch_sub(1, Ordering::SeqCst) == 1 {
+        self.attached.fetch_sub(1, Ordering::SeqCst);
+        self.notify_if_alone();
+    }
+
+    pub(crate) fn end_visit(&self) {
+        self.visitors.fetch_sub(1, Ordering::SeqCst);
+        self.notify_if_alone();
+    }
+
+    fn notify_if_alone(&self) {
+        if !self.has_company() {
             self.none_attached.notify_waiters();
         }
     }
 
-    pub(crate) fn attached(&self) -> u32 {
-        self.attached.load(Ordering::SeqCst)
+    /// Whether anything is connected that does not count as in flight.
+    pub(crate) fn has_company(&self) -> bool {
+        self.attached.load(Ordering::SeqCst) > 0 || self.visitors.load(Ordering::SeqCst) > 0
     }
 
     /// Tells every connection attached in `epoch` or before to close.
@@ -393,6 +435,7 @@ impl Sandbox {
         let recipe = self.recipe.load();
         let clock = self.services.clock;
         let running = status.phase == Phase::Running;
+        let awake = running || status.phase == Phase::Starting;
         let in_flight = self.word.in_flight();
         let idle_at = self.idle_at().filter(|_| running && in_flight == 0);
         View {
@@ -404,7 +447,9 @@ impl Sandbox {
             since: status.since,
             why_awake: WhyAwake {
                 in_flight,
-                attached: self.attached(),
+                attached: self.attached.load(Ordering::SeqCst),
+                visitors: self.visitors.load(Ordering::SeqCst),
+                cause: self.cause.get().filter(|_| awake),
                 last_active: running.then(|| clock.wall(self.last_active())),
                 keep_alive: recipe.lifetime() == Lifetime::KeepAlive,
             },

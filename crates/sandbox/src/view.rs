@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use tidegate_types::{Incarnation, SandboxKey, TemplateName};
 
+use crate::cause::Cause;
 use crate::driver::Exit;
 use crate::error::StartFailure;
 use crate::lifecycle::Phase;
@@ -42,13 +43,18 @@ pub struct View {
 }
 
 /// What keeps a sandbox awake; nothing of it when it is about to sleep.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct WhyAwake {
     /// Requests in flight.
     pub in_flight: u32,
     /// Open WebSockets and other upgraded connections; they don't keep it awake,
     /// their bytes do.
     pub attached: u32,
+    /// Requests in progress that are no reason to be awake.
+    pub visitors: u32,
+    /// Who used it last, and how: up to a second older than `last_active`. While it
+    /// starts, what it starts for.
+    pub cause: Option<Arc<Cause>>,
     /// When the last byte came from a client, or the last request ended.
     pub last_active: Option<SystemTime>,
     /// It never sleeps by itself.

@@ -115,6 +115,13 @@ impl Word {
         Some(now.epoch)
     }
 
+    /// Which opening of the gate it is, if the gate is open and not about to close:
+    /// for visitors, who are not counted and call nothing off.
+    pub(crate) fn open_now(&self) -> Option<Epoch> {
+        let now = self.load();
+        (now.gate == Gate::Open).then_some(now.epoch)
+    }
+
     /// Counts one request out.
     pub(crate) fn leave(&self) {
         let before = self.0.fetch_sub(1, Ordering::SeqCst);

@@ -1,9 +1,12 @@
 //! A request's way, from the parsed head to the relay. Read [`Front::judge`] from
 //! top to bottom.
 
+mod activity;
+mod messages;
 mod meters;
 mod origin;
 mod refusal;
+mod seen;
 mod target;
 
 use std::net::IpAddr;
@@ -13,20 +16,24 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use http::{HeaderName, HeaderValue, Request, Response};
 use tidegate_policy::Decision;
-use tidegate_relay::{ClientBody, DECISION_HEADER, Handler, Peer, Relay, RelayBody, Route, facts};
+use tidegate_relay::{
+    ClientBody, DECISION_HEADER, Handler, Peer, Relay, RelayBody, Route, Target, facts,
+};
 use tidegate_sandbox::{Permit, Registry, Sandbox};
 use tidegate_types::fault::chain;
 use tidegate_types::template::IdentityField;
 use tidegate_types::{
-    Credential, DecisionId, HeaderEdit, Identity, Placement, Principal, RequestFacts, SandboxKey,
-    Template, WhenAsleep,
+    Activity, Credential, DecisionId, HeaderEdit, Identity, Placement, Principal, RequestFacts,
+    SandboxFacts, SandboxKey, Template, WhenAsleep,
 };
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::meters::Meters;
 use self::refusal::{Asked, Refusal};
+use self::seen::{Answered, Seen};
 use self::target::Admitted;
 use crate::live::Live;
+use crate::observe::Observer;
 
 /// How long a person waits for a quick wake before they get a page instead.
 const PAGE_AFTER: Duration = Duration::from_millis(150);
@@ -39,6 +46,8 @@ pub(crate) struct Front {
     /// What a reload replaces.
     pub(crate) live: Arc<ArcSwap<Live>>,
     pub(crate) meters: Meters,
+    /// Told of every request that was answered.
+    pub(crate) observer: Arc<Observer>,
     /// Cancelled when the gateway closes the WebSockets that are left.
     pub(crate) leaving: CancellationToken,
 }
@@ -52,10 +61,13 @@ impl Handler for Front {
         let began = Instant::now();
         let decision = DecisionId::random();
         let mut asked = Asked { navigation: false };
-        let outcome = self.judge(request, &peer, decision, &mut asked).await;
-        self.meters.answered(began.elapsed());
+        let mut seen = Seen::default();
+        let outcome = self.judge(request, &peer, decision, &mut asked, &mut seen).await;
+        let took = began.elapsed();
+        self.meters.answered(took);
         match outcome {
             Ok(response) => {
+                self.observer.emit(|| seen.event(&Answered::by(&response, None, decision, took)));
                 let status = response.status().as_u16();
                 tracing::debug!(%decision, status, took_us = micros(began), "relayed");
                 response
@@ -63,6 +75,8 @@ impl Handler for Front {
             Err(refusal) => {
                 self.meters.count(&refusal);
                 let response = refusal.answer(&asked, decision);
+                let code = Some(refusal.code());
+                self.observer.emit(|| seen.event(&Answered::by(&response, code, decision, took)));
                 log(&refusal, decision, response.status().as_u16(), began);
                 response
             }
@@ -79,16 +93,19 @@ impl Front {
         peer: &Peer,
         id: DecisionId,
         asked: &mut Asked,
+        seen: &mut Seen,
     ) -> Result<Response<RelayBody>, Refusal> {
         // One configuration and one set of plugins for the whole request: a
         // reload in between cannot mix two.
         let live = self.live.load_full();
         let (policy, loaded) = (&live.policy, &live.loaded);
+        seen.generation = policy.number();
 
         // First, what was asked, in one reading: everything below judges this.
         let (head, body) = request.into_parts();
         let facts = Arc::new(facts(&head, peer, &loaded.trusted).map_err(Refusal::BadRequest)?);
         *asked = Asked::of(&facts.method, &facts.headers, facts.websocket);
+        seen.facts = Some(Arc::clone(&facts));
 
         // Who, before anything that costs: an unknown client learns nothing more.
         let principal = authenticated(policy.authenticate(&facts, id).await)?;
@@ -99,19 +116,51 @@ impl Front {
         }
         // Where to. Only an identity can have a sandbox.
         let who = Arc::new(principal.identity.clone());
+        seen.who = Some(Arc::clone(&who));
         let placement = placed(policy.resolve(&facts, &who, id).await)?;
         let template =
             loaded.templates.get(&placement.template).cloned().ok_or(Refusal::TemplateGone)?;
         let key = SandboxKey { tenant: who.tenant.clone(), name: placement.sandbox.clone() };
-        let sandbox = self.registry.find_or_create(&key, &placement, &template);
-        // Counted in: from here on it cannot be put to sleep under this request.
-        let permit = admit(&sandbox, &placement, *asked).await?;
+        seen.sandbox = Some((key.name.clone(), template.name.clone()));
+        let target = || Arc::new(target(&key, &who, &placement));
+        // Whether it may wake anything, before anything is made or woken for it.
+        let permit = match activity::classified(policy, &facts, target, id).await? {
+            Activity::Active => {
+                let sandbox = self.registry.find_or_create(&key, &placement, &template);
+                activity::note(&sandbox, &facts, &who);
+                // Counted in: from here on it cannot be put to sleep under this request.
+                admit(&sandbox, &placement, *asked).await?
+            }
+            Activity::Passive => activity::visit(&self.registry, &key)?,
+        };
 
         // And through. The permit lives as long as the relay needs the sandbox.
+        let longest = loaded.config.server.max_message;
+        let judged = messages::judged(&facts, &placement, &self.live, longest, &who, target);
         let route = route(Arc::clone(&facts), &template, &who, principal, placement, id);
-        let target = Arc::new(Admitted { permit, leaving: self.leaving.clone() });
+        let route = Route { messages: judged, ..route };
+        let target = Arc::new(Admitted { permit, who, leaving: self.leaving.clone() });
         let request = Request::from_parts(head, body);
-        self.relay.forward(request, route, target).await.map_err(Refusal::Relay)
+        let relayed = self.relay.forward(request, route, Arc::clone(&target) as Arc<dyn Target>);
+        if !target.permit.is_visitor() {
+            return relayed.await.map_err(Refusal::Relay);
+        }
+        // What keeps nothing awake may find it going to sleep.
+        tokio::select! {
+            biased;
+            answer = relayed => answer.map_err(Refusal::Relay),
+            () = target.permit.closing() => Err(Refusal::Asleep),
+        }
+    }
+}
+
+/// What policy may know of the sandbox that a request is for.
+fn target(key: &SandboxKey, who: &Identity, placement: &Placement) -> SandboxFacts {
+    SandboxFacts {
+        key: key.clone(),
+        subject: who.subject.clone(),
+        template: placement.template.clone(),
+        labels: placement.labels.clone(),
     }
 }
 

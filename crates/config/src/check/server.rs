@@ -19,6 +19,7 @@ pub(super) fn server(fields: &Fields<'_>, cx: &mut Context<'_>) -> Option<Server
     let trusted_proxies = fields.read("trusted-proxies", cx, read::cidrs);
     let drain = fields.read("drain", cx, read::duration);
     let max_header_bytes = fields.read("max-header-bytes", cx, read::integer);
+    let max_message = fields.read("max-message", cx, read::size);
     let extra_roots = fields.read_if_given("extra-roots", cx, read::path);
     let (listen, control) = (listen?, control?);
     if listen == control && listen.port() != 0 {
@@ -42,6 +43,7 @@ pub(super) fn server(fields: &Fields<'_>, cx: &mut Context<'_>) -> Option<Server
         trusted_proxies: trusted_proxies?,
         drain: drain?,
         max_header_bytes: usize::try_from(max_header_bytes?).unwrap_or(usize::MAX),
+        max_message: usize::try_from(max_message?).unwrap_or(usize::MAX),
         extra_roots: extra_roots?,
     })
 }

@@ -24,7 +24,7 @@ pub(super) async fn say_farewell(sandbox: &Sandbox, epoch: Epoch) {
     tokio::pin!(none_attached);
     none_attached.as_mut().enable();
     sandbox.tell_to_close(epoch);
-    if sandbox.attached() > 0 {
+    if sandbox.has_company() {
         let _ = timeout(FAREWELL, none_attached).await;
     }
 }

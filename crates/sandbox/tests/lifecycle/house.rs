@@ -12,7 +12,7 @@ use tidegate_sandbox::{Companion, Fill, OpenError, Phase, Registry, RegistryConf
 use tidegate_types::template::Probe;
 use tidegate_types::{
     ClientAddress, Lifetime, Limits, Placement, Ready, RelayMode, Root, SandboxKey, SandboxName,
-    Secret, SecretName, Template, TemplateName, TenantId, WhenAsleep, secret,
+    Secret, SecretName, SubjectId, Template, TemplateName, TenantId, WhenAsleep, secret,
 };
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
@@ -62,6 +62,10 @@ impl House {
         drop(sandbox.admit().await.expect("starts"));
         sandbox
     }
+}
+
+pub(crate) fn alice() -> SubjectId {
+    SubjectId::new("alice").expect("valid")
 }
 
 pub(crate) async fn open(

@@ -15,7 +15,7 @@ use tidegate_types::Lifetime;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::house::{House, key, until};
+use crate::house::{House, alice, key, until};
 
 const IDLE: Duration = Duration::from_secs(20);
 
@@ -28,8 +28,13 @@ enum Step {
     Leave,
     /// The oldest request becomes a WebSocket.
     Upgrade,
-    /// Its client sends something.
+    /// Everyone who is attached or visits sends something.
     Byte,
+    /// Someone comes who is no reason to be awake.
+    Visit,
+    /// The latest visitor becomes a WebSocket.
+    VisitorUpgrades,
+    VisitorLeaves,
     /// Time passes.
     Pass(Duration),
     Sleep,
@@ -51,6 +56,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => Just(Step::Leave),
         2 => Just(Step::Upgrade),
         2 => Just(Step::Byte),
+        4 => Just(Step::Visit),
+        1 => Just(Step::VisitorUpgrades),
+        2 => Just(Step::VisitorLeaves),
         6 => (0..200_u64).prop_map(|ms| Step::Pass(Duration::from_millis(ms))),
         4 => (0..30_u64).prop_map(|s| Step::Pass(Duration::from_secs(s))),
         2 => Just(Step::Sleep),
@@ -73,6 +81,7 @@ struct World {
     /// choice, as it was then.
     inside: Vec<(Permit, usize)>,
     attached: Vec<Permit>,
+    visitors: Vec<Permit>,
     /// Stops, removals and deaths so far: after one, requests inside may find
     /// nothing running.
     interruptions: usize,
@@ -88,6 +97,7 @@ impl World {
             answered: 0,
             inside: Vec::new(),
             attached: Vec::new(),
+            visitors: Vec::new(),
             interruptions: 0,
             operators: JoinSet::new(),
         }
@@ -137,7 +147,30 @@ impl World {
                 permit.upgraded();
                 self.attached.push(permit);
             }
-            Step::Byte => self.attached.iter().for_each(Permit::touch),
+            Step::Byte => {
+                self.attached.iter().chain(&self.visitors).for_each(|it| it.touch(&alice()));
+            }
+            Step::Visit => {
+                let sandbox = self.sandbox();
+                let before = sandbox.view();
+                let visitor = sandbox.try_visit();
+                assert!(
+                    visitor.is_none() || before.phase == Phase::Running,
+                    "a visitor is let in to what runs, and wakes nothing"
+                );
+                assert_eq!(sandbox.view().rests_at, before.rests_at, "a visit is no use");
+                self.visitors.extend(visitor);
+            }
+            Step::VisitorUpgrades => {
+                if let Some(visitor) = self.visitors.last() {
+                    visitor.upgraded();
+                }
+            }
+            Step::VisitorLeaves if !self.visitors.is_empty() => {
+                let before = self.sandbox().view().rests_at;
+                drop(self.visitors.remove(0));
+                assert_eq!(self.sandbox().view().rests_at, before, "nor is its end");
+            }
             Step::Pass(time) => sleep(time).await,
             Step::Sleep => self.operate(async |house| {
                 let _ = house.sleep(&key("a"), None).await;
@@ -169,7 +202,7 @@ impl World {
             }
             Step::Starts(fail) => self.house.fake.script(|script| script.dies_at_once = fail),
             Step::Removals(fail) => self.house.fake.script(|script| script.destroy_fails = fail),
-            Step::Leave | Step::Upgrade | Step::Again => {}
+            Step::Leave | Step::Upgrade | Step::VisitorLeaves | Step::Again => {}
         }
     }
 
@@ -197,9 +230,9 @@ impl World {
 
     /// The gateway ends, with everything that it holds.
     async fn again(self) -> Self {
-        let Self { house, mut asking, inside, attached, interruptions, mut operators, .. } = self;
+        let Self { house, mut asking, interruptions, mut operators, .. } = self;
         house.registry.shutdown().await;
-        drop((inside, attached));
+        drop((self.inside, self.attached, self.visitors));
         while let Some(answer) = asking.join_next().await {
             drop(answer.expect("nobody is forgotten"));
         }
@@ -213,6 +246,7 @@ impl World {
             answered: 0,
             inside: Vec::new(),
             attached: Vec::new(),
+            visitors: Vec::new(),
             interruptions: interruptions + 1,
             operators: fresh.1,
         }
@@ -232,6 +266,7 @@ impl World {
         self.inside.clear();
         self.attached.clear();
         self.settle_operators().await;
+        // Visitors may stay: they hold nothing up.
         let sandbox = self.sandbox();
         // Kept alive, it rests only where someone had it stopped or that failed.
         let kept = lifetime == Lifetime::KeepAlive;
@@ -241,6 +276,8 @@ impl World {
             Phase::Starting | Phase::Stopping | Phase::Destroying => false,
         };
         until("it rests", || rests(sandbox.phase())).await;
+        self.visitors.clear();
+        assert_eq!(sandbox.view().why_awake.visitors, 0);
         assert_eq!(sandbox.view().why_awake.in_flight, 0);
         assert_eq!(sandbox.view().why_awake.attached, 0);
         // And it can be woken, whatever it went through.

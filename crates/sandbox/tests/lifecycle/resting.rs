@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tidegate_sandbox::Phase;
 use tidegate_sandbox::driver::Exit;
+use tidegate_sandbox::{Cause, Phase};
 use tidegate_types::Lifetime;
 use tokio::time::{Instant, sleep};
 
-use crate::house::{House, IDLE, key, until, until_phase};
+use crate::house::{House, IDLE, alice, key, until, until_phase};
 
 const A_LITTLE: Duration = Duration::from_secs(2);
 
@@ -60,7 +60,7 @@ async fn an_open_websocket_keeps_nothing_awake_but_its_clients_bytes_do() {
     assert_eq!((why.in_flight, why.attached), (0, 1));
     for _ in 0..5 {
         sleep(IDLE - A_LITTLE).await;
-        permit.touch();
+        permit.touch(&alice());
     }
     assert_eq!(sandbox.phase(), Phase::Running);
     let told = tokio::spawn({
@@ -113,7 +113,7 @@ async fn a_clients_byte_before_the_commit_calls_the_sleep_off() {
     let websocket = sandbox.try_admit().expect("runs");
     websocket.upgraded();
     websocket.closing().await;
-    websocket.touch();
+    websocket.touch(&alice());
     sleep(A_LITTLE).await;
     assert_eq!(sandbox.phase(), Phase::Running);
     assert_eq!(house.registry.meters().sleeps_called_off.get(), 1);
@@ -194,4 +194,98 @@ async fn a_lifetime_of_nothing_ends_with_the_last_request_and_does_not_spin() {
     drop(permit);
     until_phase(&sandbox, Phase::Stopped).await;
     assert!(sandbox.admit().await.is_ok());
+}
+
+/// Scenario: a health check comes every second, day and night.
+#[tokio::test(start_paused = true)]
+async fn a_steady_stream_of_visitors_keeps_nothing_awake() {
+    let house = House::new().await;
+    let sandbox = house.running("a").await;
+    let rests_at = sandbox.view().rests_at;
+    let mut served = 0;
+    while let Some(visitor) = sandbox.try_visit() {
+        served += 1;
+        visitor.touch(&alice());
+        assert_eq!((visitor.is_visitor(), sandbox.view().rests_at), (true, rests_at));
+        drop(visitor);
+        sleep(Duration::from_secs(1)).await;
+    }
+    assert!(served >= IDLE.as_secs() - 1 && served <= IDLE.as_secs() + 2, "{served}");
+    until_phase(&sandbox, Phase::Stopped).await;
+    assert!(sandbox.try_visit().is_none(), "nor does one wake it");
+    assert_eq!((sandbox.phase(), house.fake.count("start")), (Phase::Stopped, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_visitor_that_stays_is_told_to_close_and_holds_sleep_up_for_a_moment_only() {
+    let house = House::new().await;
+    let sandbox = house.running("a").await;
+    let websocket = sandbox.try_visit().expect("runs");
+    websocket.upgraded();
+    let request = sandbox.try_visit().expect("runs");
+    let why = sandbox.view().why_awake;
+    assert_eq!((why.in_flight, why.attached, why.visitors), (0, 1, 1));
+    sleep(IDLE - A_LITTLE).await;
+    websocket.touch(&alice());
+    sleep(A_LITTLE * 2).await;
+    until_phase(&sandbox, Phase::Stopped).await;
+    for visitor in [&websocket, &request] {
+        assert!(visitor.closing().now_or_never().is_some(), "told to close");
+    }
+    drop((websocket, request));
+    let why = sandbox.view().why_awake;
+    assert_eq!((why.in_flight, why.attached, why.visitors), (0, 0, 0));
+}
+
+/// Scenario: a sandbox is about to sleep, and waits a moment for a WebSocket to
+/// close. A visitor calls that off no more than it would wake it.
+#[tokio::test(start_paused = true)]
+async fn a_visitor_does_not_call_a_sleep_off() {
+    let house = House::new().await;
+    let sandbox = house.running("a").await;
+    let websocket = sandbox.try_admit().expect("runs");
+    websocket.upgraded();
+    websocket.closing().await;
+    assert!(sandbox.try_visit().is_none());
+    until_phase(&sandbox, Phase::Stopped).await;
+    assert_eq!(house.registry.meters().sleeps_called_off.get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_visitor_waits_for_no_start() {
+    let house = House::new().await;
+    let sandbox = house.sandbox("a");
+    assert!(sandbox.try_visit().is_none());
+    assert_eq!(sandbox.phase(), Phase::Absent);
+    let starting = tokio::spawn({
+        let sandbox = Arc::clone(&sandbox);
+        async move { sandbox.admit().await.map(drop) }
+    });
+    until_phase(&sandbox, Phase::Starting).await;
+    assert!(sandbox.try_visit().is_none());
+    starting.await.expect("no panic").expect("starts");
+    assert!(sandbox.try_visit().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sandbox_tells_who_used_it_last_and_what_it_starts_for() {
+    let house = House::new().await;
+    let sandbox = house.sandbox("a");
+    let cause = || sandbox.view().why_awake.cause.map(|cause| Cause::clone(&cause));
+    let page = Cause::request("GET", "/page", &alice());
+    sandbox.note_cause(|| page.clone());
+    assert_eq!(cause(), None, "it does not even start");
+    let starting = tokio::spawn({
+        let sandbox = Arc::clone(&sandbox);
+        async move { sandbox.admit().await }
+    });
+    until_phase(&sandbox, Phase::Starting).await;
+    assert_eq!(cause(), Some(page.clone()));
+    let permit = starting.await.expect("no panic").expect("starts");
+    sleep(A_LITTLE).await;
+    permit.touch(&alice());
+    assert_eq!(cause(), Some(page), "a body is part of its request");
+    permit.upgraded();
+    permit.touch(&alice());
+    assert_eq!(cause(), Some(Cause::bytes(&alice())));
 }

@@ -2,18 +2,21 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use tidegate_relay::{CloseReason, Flow, Target, Upstream};
 use tidegate_sandbox::Permit;
 use tidegate_sandbox::driver::{Dialled, DriverError};
-use tidegate_types::SandboxKey;
+use tidegate_types::{Identity, SandboxKey};
 use tokio_util::sync::CancellationToken;
 
 /// A permit, with the gateway's own end in view.
 #[derive(Debug)]
 pub(crate) struct Admitted {
     pub(crate) permit: Permit,
+    /// Whose request it is.
+    pub(crate) who: Arc<Identity>,
     /// Cancelled when the gateway closes the WebSockets that are left.
     pub(crate) leaving: CancellationToken,
 }
@@ -52,7 +55,7 @@ impl Target for Admitted {
     }
 
     fn active_bytes(&self, _n: u64) {
-        self.permit.touch();
+        self.permit.touch(&self.who.subject);
     }
 
     fn upgraded(&self) {
