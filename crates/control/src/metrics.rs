@@ -92,6 +92,12 @@ metrics! {
         "Fetches of published key sets, by outcome: fetched or failed.";
     KEY_SET_AGE: Gauge "tidegate_key_set_age_seconds" ["key_set"]
         "How long ago a published key set was fetched, or taken from its copy.";
+    EVENTS: Counter "tidegate_events_total" []
+        "Events taken for observers, once however many there are.";
+    EVENTS_DROPPED: Counter "tidegate_events_dropped_total" ["reason"]
+        "Events that an observer was not told, by reason: queue-full, observer-slow or observer-failed.";
+    JOURNAL_LINES: Counter "tidegate_journal_lines_total" ["file", "outcome"]
+        "Lines of plugins, by file and outcome: written, or refused because the disk was full or slow.";
     UPSTREAM_REQUESTS: Counter "tidegate_upstream_requests_total" ["upstream"]
         "Requests from sandboxes to upstreams.";
     UPSTREAM_BYTES: Counter "tidegate_upstream_bytes_total" ["upstream", "direction"]

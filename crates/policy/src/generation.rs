@@ -213,14 +213,15 @@ impl Generation {
         serve.map(|plugin| &plugin.spec().name)
     }
 
-    /// As [`observe`](Self::observe), for one plugin: each may have its own pace.
-    pub async fn observe_by(&self, observer: &PluginName, events: &[Event]) {
-        let batch = || Told(events.iter().map(told).collect());
-        for plugin in &self.plugins {
-            if plugin.serves(Hook::Observe) && plugin.spec().name == *observer {
-                let _ = ask_one(&batch(), plugin, &About::default()).await;
-            }
-        }
+    /// As [`observe`](Self::observe), for one plugin: each may have its own pace. Says
+    /// whether it was told.
+    pub async fn observe_by(&self, observer: &PluginName, events: &[Event]) -> bool {
+        let named = |plugin: &&Plugin| {
+            plugin.spec().name == *observer && plugin.serves(Hook::Observe)
+        };
+        let Some(plugin) = self.plugins.iter().find(named) else { return false };
+        let batch = Told(events.iter().map(told).collect());
+        ask_one(&batch, plugin, &About::default()).await.is_ok()
     }
 }
 

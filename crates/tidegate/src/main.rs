@@ -6,6 +6,7 @@ mod cli;
 mod demo;
 mod hello;
 mod live;
+mod observe;
 mod request;
 mod serve;
 

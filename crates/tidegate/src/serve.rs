@@ -34,6 +34,7 @@ use self::companion::Gates;
 use self::operator::Operator;
 use self::outside::Outside;
 use crate::live::{Live, Loaded};
+use crate::observe::{Delivery, Observer};
 use crate::request::{Front, GATEWAY_INSIDE};
 
 /// What `serve` is told.
@@ -130,12 +131,18 @@ pub(crate) async fn run(orders: Orders) -> Result<(), Unstartable> {
     .await
     .map_err(|error| chain(&error))?;
 
+    let (observer, events) = Observer::new();
+    policy.watched_by(Arc::clone(&observer) as _);
+    registry.watched_by(Arc::clone(&observer) as _);
+    let delivery = Delivery::start(&observer, events, Arc::clone(&policy));
+
     let (draining, leaving) = (CancellationToken::new(), CancellationToken::new());
     let front = Arc::new(Front {
         registry: Arc::clone(&registry),
         relay,
         live: Arc::clone(&live),
         meters: crate::request::Meters::default(),
+        observer,
         leaving: leaving.clone(),
     });
     let reloads = Arc::new(reload::Meters::default());
@@ -213,6 +220,9 @@ pub(crate) async fn run(orders: Orders) -> Result<(), Unstartable> {
     let _ = tokio::time::timeout(rest.max(FAREWELL), front.relay.close()).await;
     drop(reloader);
     registry.shutdown().await;
+    // Nothing happens any more that could be told.
+    let rest = over.saturating_duration_since(tokio::time::Instant::now());
+    delivery.close(rest.max(FAREWELL)).await;
     stop_control.cancel();
     let _ = control.await;
     Ok(())

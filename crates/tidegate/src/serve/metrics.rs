@@ -13,6 +13,7 @@ pub(crate) fn write(operator: &Operator, out: &mut Exposition) {
     sandboxes(operator, out);
     policy(operator, out);
     upstreams(operator, out);
+    events(operator, out);
     key_sets(operator, out);
 }
 
@@ -78,6 +79,27 @@ fn key_sets(operator: &Operator, out: &mut Exposition) {
         out.counter(&m::KEY_SET_FETCHES, &[name, "fetched"], meters.fetched.get());
         out.counter(&m::KEY_SET_FETCHES, &[name, "failed"], meters.failed.get());
         out.gauge(&m::KEY_SET_AGE, &[name], meters.age().as_secs_f64());
+    }
+}
+
+fn events(operator: &Operator, out: &mut Exposition) {
+    let meters = operator.front.observer.meters();
+    out.counter(&m::EVENTS, &[], meters.taken.get());
+    for (reason, lost) in [
+        ("queue-full", &meters.queue_full),
+        ("observer-slow", &meters.observer_slow),
+        ("observer-failed", &meters.observer_failed),
+    ] {
+        out.counter(&m::EVENTS_DROPPED, &[reason], lost.get());
+    }
+    let mut told = std::collections::HashSet::new();
+    for journal in operator.policy.status().into_iter().filter_map(|plugin| plugin.journal) {
+        let file = journal.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        // Plugins may share one.
+        if told.insert(journal.path) {
+            out.counter(&m::JOURNAL_LINES, &[&file, "written"], journal.written);
+            out.counter(&m::JOURNAL_LINES, &[&file, "refused"], journal.refused);
+        }
     }
 }
 
