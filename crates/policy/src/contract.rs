@@ -19,31 +19,58 @@ const CALLS_OUT: &str = "tidegate:host/http@0.2.0";
 /// One sentence of what is wrong and one of what to do.
 pub(crate) type Breach = (String, String);
 
-/// Checks what the component asks for and what it offers: where its exports stand,
-/// and whether it calls out.
-pub(crate) fn check(engine: &Engine, component: &Component) -> Result<(Exports, Manner), Breach> {
+/// What a component turned out to be.
+#[derive(Clone)]
+pub(crate) struct Kept {
+    /// Where its exports stand.
+    pub(crate) exports: Exports,
+    /// Whether it calls out.
+    pub(crate) manner: Manner,
+    /// The version of the contract that it was made for.
+    pub(crate) version: &'static str,
+    /// The hooks that it serves, by their plain names.
+    pub(crate) hooks: Vec<&'static str>,
+    /// What it imports of the host, by its plain names: `http`.
+    pub(crate) imports: Vec<String>,
+}
+
+impl Kept {
+    /// What this one does that `before` doesn't: hooks, then imports.
+    pub(crate) fn beyond(&self, before: &Self) -> Vec<String> {
+        let hooks = self.hooks.iter().filter(|hook| !before.hooks.contains(hook));
+        let imports = self.imports.iter().filter(|name| !before.imports.contains(name));
+        hooks.map(|hook| (*hook).to_owned()).chain(imports.cloned()).collect()
+    }
+}
+
+/// Checks what the component asks for and what it offers.
+pub(crate) fn check(engine: &Engine, component: &Component) -> Result<Kept, Breach> {
     let kind = component.component_type();
     let mut manner = Manner::Pure;
+    let mut imports = Vec::new();
     for (name, _) in kind.imports(engine) {
         if name == CALLS_OUT {
             manner = Manner::Connected;
         }
         if SERVED.contains(&name) {
+            imports.extend(plain(name, "tidegate:host/"));
             continue;
         }
         check_version(name)?;
         let what = format!("it imports `{name}`, which no plugin gets");
         return Err((what, remedy_for_import(name)));
     }
-    let mut hooks = Vec::new();
+    let (mut hooks, mut version) = (Vec::new(), VERSION);
     for (name, _) in kind.exports(engine) {
         let Some(interface) = name.strip_prefix("tidegate:policy/") else { continue };
         check_version(name)?;
-        let interface = interface.split('@').next().unwrap_or_default();
+        let (interface, made_for) = interface.split_once('@').unwrap_or((interface, VERSION));
         let hook = Hook::ALL.iter().find(|hook| hook.as_str() == interface);
         match hook {
             Some(hook) => hooks.push(*hook),
-            None if interface == "plugin" => {}
+            None if interface == "plugin" => {
+                version = VERSIONS.into_iter().find(|it| *it == made_for).unwrap_or(VERSION);
+            }
             // Ignoring it would be worse: a limit that nobody asks about.
             None => {
                 return Err((
@@ -65,13 +92,23 @@ pub(crate) fn check(engine: &Engine, component: &Component) -> Result<(Exports, 
             format!("export one of {}", known_hooks()),
         ));
     }
-    if let Some(hook) = hooks.into_iter().find(|hook| exports.hook(*hook).is_none()) {
+    if let Some(hook) = hooks.iter().find(|hook| exports.hook(**hook).is_none()) {
         return Err((
             format!("its `{}` has another form than the contract's", hook.as_str()),
             format!("build it against tidegate:policy@{VERSION} as published"),
         ));
     }
-    Ok((exports, manner))
+    hooks.sort_unstable_by_key(|hook| *hook as usize);
+    let hooks = hooks.into_iter().map(Hook::as_str).collect();
+    imports.sort_unstable();
+    imports.dedup();
+    Ok(Kept { exports, manner, version, hooks, imports })
+}
+
+/// `log` of `tidegate:host/log@0.2.0`.
+fn plain(name: &str, package: &str) -> Option<String> {
+    let interface = name.strip_prefix(package)?;
+    Some(interface.split('@').next().unwrap_or_default().to_owned())
 }
 
 fn check_version(name: &str) -> Result<(), Breach> {

@@ -42,13 +42,15 @@ pub(crate) struct Deadline {
     waited: Duration,
     /// The thread's CPU time at the first interruption.
     measured_from: Option<Duration>,
+    /// Whether it was the plugin that took too long, and not the machine.
+    blame: bool,
 }
 
 impl Deadline {
     /// Begins now.
     pub(crate) fn of(limit: Duration, measure: Measure) -> Self {
         let waited = Duration::ZERO;
-        Self { started: Instant::now(), limit, measure, waited, measured_from: None }
+        Self { started: Instant::now(), limit, measure, waited, measured_from: None, blame: false }
     }
 
     /// Takes `time` off what counts: the plugin waited for the host.
@@ -83,11 +85,26 @@ impl Deadline {
         let cpu = cpu_time();
         let from = *self.measured_from.get_or_insert(cpu);
         let left = (self.limit / 2).saturating_sub(cpu.saturating_sub(from));
-        if left.is_zero() || self.started.elapsed() > self.on_the_wall() {
+        self.blame = left.is_zero();
+        if self.blame || self.started.elapsed() > self.on_the_wall() {
             UpdateDeadline::Interrupt
         } else {
             UpdateDeadline::Continue(ticks(left))
         }
+    }
+
+    /// Whether the time is up, for those whom nothing interrupts: the host's own
+    /// functions, before they begin what may take long. Asks the clock on the wall
+    /// alone while half of the limit is left by it.
+    pub(crate) fn over(&mut self) -> bool {
+        self.started.elapsed() >= self.limit / 2
+            && matches!(self.interrupted(), UpdateDeadline::Interrupt)
+    }
+
+    /// Whether what ran out was processor time. By the clock on the wall nobody
+    /// can tell a plugin that loops from a machine that is busy.
+    pub(crate) fn is_to_blame(&self) -> bool {
+        self.blame
     }
 }
 

@@ -1,7 +1,7 @@
 //! The WASM engine: one for all plugins, with every bound that keeps a plugin
 //! within its own corner.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
@@ -9,11 +9,12 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConf
 use crate::PluginSpec;
 use crate::clock::{Clock, REST_AFTER, Ticker};
 use crate::interfaces;
+use crate::pool::Pool;
 use crate::state::State;
 use crate::witness::Witness;
 
 /// Instances of all plugins and generations together, idle ones included.
-pub(crate) const MAX_INSTANCES: u32 = 1_000;
+const MAX_INSTANCES: u32 = PluginSpec::MAX_INSTANCES as u32;
 /// Core instances of a component: its module, an adapter's, a few shims.
 const CORE_INSTANCES: u32 = 16;
 
@@ -22,6 +23,8 @@ pub(crate) struct Runtime {
     pub(crate) engine: Engine,
     pub(crate) linker: Linker<State>,
     ticker: Ticker,
+    /// Where instances of all plugins rest, those of ending generations included.
+    pools: Mutex<Vec<Weak<Pool>>>,
     /// Told of what plugins refuse; set once, when there is somebody to tell.
     pub(crate) witness: OnceLock<Arc<dyn Witness>>,
 }
@@ -32,7 +35,24 @@ impl Runtime {
         let mut linker = Linker::new(&engine);
         interfaces::link(&mut linker)?;
         let ticker = Ticker::start(engine.clone(), REST_AFTER)?;
-        Ok(Self { engine, linker, ticker, witness: OnceLock::new() })
+        Ok(Self { engine, linker, ticker, pools: Mutex::default(), witness: OnceLock::new() })
+    }
+
+    /// A pool whose instances make way when the engine is full.
+    pub(crate) fn pool(&self) -> Arc<Pool> {
+        let pool = Arc::new(Pool::new());
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.retain(|pool| pool.strong_count() > 0);
+        pools.push(Arc::downgrade(&pool));
+        pool
+    }
+
+    /// Frees every idle instance of every plugin: one of them has no room.
+    pub(crate) fn reclaim(&self) {
+        let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for pool in pools.iter().filter_map(Weak::upgrade) {
+            pool.clear();
+        }
     }
 
     /// What an instance tells that it runs.
@@ -64,8 +84,13 @@ fn config() -> Config {
         .allocation_strategy(InstanceAllocationStrategy::Pooling(places))
         .epoch_interruption(true)
         .wasm_component_model(true)
-        // What no plugin needs is surface that none can attack.
+        // What no plugin needs is surface that none can attack, and what depends on
+        // the processor makes one component answer differently on two machines.
         .wasm_memory64(false)
+        .wasm_multi_memory(false)
+        .wasm_relaxed_simd(false)
+        .wasm_wide_arithmetic(false)
+        .wasm_custom_page_sizes(false)
         // A plugin runs on the caller's stack: half a mebibyte leaves a worker
         // thread's two mebibytes to the caller.
         .max_wasm_stack(512 << 10);

@@ -68,6 +68,13 @@ impl Generation {
         &self.plugins
     }
 
+    /// The place of the plugin called `name` among those that serve `hook`; 1 is
+    /// asked first.
+    pub(crate) fn order(&self, hook: Hook, name: &PluginName) -> usize {
+        let serving = self.plugins.iter().filter(|plugin| plugin.serves(hook));
+        serving.take_while(|plugin| plugin.spec().name != *name).count() + 1
+    }
+
     /// Asks who is asking. Runs plugin code on the calling thread: microseconds,
     /// and at worst the deadline of each plugin that is asked. Waits only for plugins
     /// that call out; that holds for every question below.

@@ -12,14 +12,10 @@ use crate::cache::Cache;
 use crate::calls::Calls;
 use crate::engine::Runtime;
 use crate::journal::Journals;
-use crate::load::load;
+use crate::load::Loader;
 use crate::surroundings::{Lasting, Surroundings};
 use crate::witness::Witness;
 use crate::{Generation, HostConfig, KeySet, PluginProblem, PluginSpec, PluginStatus};
-
-/// Idle instances of all plugins of one generation together: a third of what the
-/// engine has room for, so that two generations and the calls under way fit too.
-const IDLE: usize = crate::engine::MAX_INSTANCES as usize / 3;
 
 /// Loads plugins and holds the generation that serves.
 pub struct PolicyHost {
@@ -131,7 +127,8 @@ impl PolicyHost {
         let status = current.plugins().iter().map(|plugin| {
             let name = &plugin.spec().name;
             let last_problem = problems.iter().find(|p| p.plugin.as_ref() == Some(name)).cloned();
-            PluginStatus { last_problem, ..plugin.status(current.number()) }
+            let order = |hook| current.order(hook, name);
+            PluginStatus { last_problem, ..plugin.status(current.number(), order) }
         });
         status.collect()
     }
@@ -145,12 +142,12 @@ fn generation(
     specs: Vec<PluginSpec>,
     last: Option<&Generation>,
 ) -> Result<Generation, Vec<PluginProblem>> {
-    let HostConfig { cache_dir, secrets, key_sets, known_templates, outgoing } = config;
+    let HostConfig { cache_dir, secrets, key_sets, known_templates, outgoing, max_component } =
+        config;
     let mut problems: Vec<_> = weak_key_sets(&key_sets);
     problems.extend(duplicates(&specs));
-    let cache = Cache::open(cache_dir);
+    let loader = Loader { runtime, cache: Cache::open(cache_dir), max_component, last };
     let (key_sets, templates) = (Arc::new(key_sets), Arc::new(known_templates));
-    let idle = (IDLE / specs.len().max(1)).min(64);
     let mut plugins = Vec::with_capacity(specs.len());
     for spec in specs {
         let calls = match (&spec.http, &outgoing) {
@@ -172,7 +169,7 @@ fn generation(
             journal: spec.journal.as_ref().map(|grant| journals.open(grant)),
             lasting: last.and_then(|last| lasting(last, &spec.name)).unwrap_or_default(),
         });
-        match load(runtime, &cache, around, spec, idle) {
+        match loader.load(around, spec) {
             Ok(plugin) => plugins.push(plugin),
             Err(problem) => problems.push(problem),
         }

@@ -17,9 +17,10 @@ use crate::bindings::exports::tidegate::policy::{
     activity, authenticate, egress, messages, mounts, objects, observe, plugin, quota, resolve,
 };
 use crate::bindings::tidegate::policy::types::{Failure, Verdict};
-use crate::contract::VERSIONS;
+use crate::contract::{Kept, VERSIONS};
 use crate::engine::Runtime;
 use crate::interfaces::{IdentityHandle, RequestHandle, SandboxHandle};
+use crate::population::Place;
 use crate::state::{Call, State};
 use crate::surroundings::Surroundings;
 
@@ -86,6 +87,7 @@ hooks! {
 }
 
 /// Where a component's exports stand, found once at load.
+#[derive(Clone)]
 pub(crate) struct Exports {
     describe: ComponentExportIndex,
     configure: ComponentExportIndex,
@@ -130,21 +132,21 @@ pub(crate) struct Instance {
     pub(crate) store: Store<State>,
     pub(crate) hooks: Hooks,
     manner: Manner,
+    /// Calls of hooks so far.
+    asked: u64,
     describe: TypedFunc<(), (plugin::Manifest,)>,
     configure: TypedFunc<(String,), (Configured,)>,
 }
 
-/// What instances are made of.
+/// What instances are made of. Belongs to a component, whichever plugin it is.
+#[derive(Clone)]
 pub(crate) struct Mould {
     pub(crate) component: InstancePre<State>,
-    pub(crate) exports: Exports,
-    pub(crate) manner: Manner,
-    /// Bytes of linear memory, per instance.
-    pub(crate) memory: u64,
+    pub(crate) kept: Kept,
 }
 
 impl Instance {
-    /// A fresh one, not configured yet. `call` bounds its start functions.
+    /// A fresh one in `place`, not configured yet. `call` bounds its start functions.
     ///
     /// # Cancel safety
     /// Dropping the future frees what was made.
@@ -152,30 +154,39 @@ impl Instance {
         runtime: &Runtime,
         mould: &Mould,
         around: &Arc<Surroundings>,
+        place: Place,
         call: Call,
     ) -> wasmtime::Result<Self> {
-        let state = State::new(Arc::clone(around), runtime.clock(), mould.memory);
+        let state = State::new(Arc::clone(around), runtime.clock(), place);
         let mut store = Store::new(&runtime.engine, state);
-        store.limiter(|state| &mut state.bounds);
+        store.limiter(|state| &mut state.place);
         store.epoch_deadline_callback(|mut at: StoreContextMut<'_, State>| {
             let state = at.data_mut();
             state.clock.wanted();
             Ok(state.call.deadline.interrupted())
         });
         begin(&mut store, call);
-        let instance = match mould.manner {
+        let instance = match mould.kept.manner {
             Manner::Pure => mould.component.instantiate(&mut store)?,
             Manner::Connected => mould.component.instantiate_async(&mut store).await?,
         };
-        let describe = instance.get_typed_func(&mut store, &mould.exports.describe)?;
-        let configure = instance.get_typed_func(&mut store, &mould.exports.configure)?;
-        let hooks = Hooks::load(&mould.exports, &mut store, &instance)?;
-        Ok(Self { store, hooks, manner: mould.manner, describe, configure })
+        let describe = instance.get_typed_func(&mut store, mould.kept.exports.describe)?;
+        let configure = instance.get_typed_func(&mut store, mould.kept.exports.configure)?;
+        let hooks = Hooks::load(&mould.kept.exports, &mut store, &instance)?;
+        Ok(Self { store, hooks, manner: mould.kept.manner, asked: 0, describe, configure })
     }
 
     /// Makes `call` the one that this instance works on from here.
     pub(crate) fn begin(&mut self, call: Call) {
         begin(&mut self.store, call);
+    }
+
+    /// Makes `call`, of a hook, the one that this instance works on from here.
+    /// Whether it is its first.
+    pub(crate) fn begin_hook(&mut self, call: Call) -> bool {
+        self.begin(call);
+        self.asked += 1;
+        self.asked == 1
     }
 
     /// Forgets the call, and with it the request's data.
@@ -216,7 +227,7 @@ impl Instance {
 fn begin(store: &mut Store<State>, call: Call) {
     let ticks = call.deadline.first_ticks();
     let state = store.data_mut();
-    state.call = call;
+    state.begin(call);
     state.clock.wanted();
     store.set_epoch_deadline(ticks);
     store.set_hostcall_fuel(MAX_COPIED);

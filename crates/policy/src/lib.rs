@@ -15,6 +15,7 @@
 
 mod authority;
 mod bindings;
+mod breaker;
 mod cache;
 mod calls;
 mod clock;
@@ -33,14 +34,18 @@ mod load;
 mod outgoing;
 mod plugin;
 mod pool;
+mod population;
 mod problem;
+mod reads;
 mod spec;
+mod spent;
 mod state;
 mod status;
 mod surroundings;
 mod sys;
-mod witness;
+mod thread;
 pub mod tokens;
+mod witness;
 
 pub use calls::HttpOutcome;
 pub use decision::{Chain, Decision, FailureReason, Hook, PolicyFailure};
@@ -48,8 +53,8 @@ pub use generation::Generation;
 pub use host::PolicyHost;
 pub use journal::JournalStatus;
 pub use outgoing::{Outgoing, SendError, Sending};
-pub use problem::PluginProblem;
+pub use problem::{Candidate, PluginProblem};
 pub use spec::{HostConfig, HttpGrant, Isolation, JournalGrant, PluginSource, PluginSpec, Secrets};
-pub use status::{HookStatus, PluginStatus};
+pub use status::{HookStatus, InstanceStatus, PluginStatus, TenantTime};
 pub use tokens::{BadKeySet, ClaimRules, KeySet};
 pub use witness::{How, Refused, Witness};

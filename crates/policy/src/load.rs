@@ -1,6 +1,8 @@
 //! From a plugin's specification to a plugin that can be asked. Every step that
 //! can fail says what is wrong and what to do.
 
+use std::borrow::Cow;
+use std::io::Read as _;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
@@ -14,56 +16,140 @@ use crate::deadline::MAX_DEADLINE;
 use crate::engine::Runtime;
 use crate::instance::Mould;
 use crate::plugin::{Plugin, Recipe};
+use crate::population::Population;
 use crate::surroundings::Surroundings;
-use crate::{PluginProblem, PluginSource, PluginSpec};
+use crate::{Candidate, Generation, PluginProblem, PluginSource, PluginSpec};
 
-/// Larger components are somebody's mistake.
-const MAX_COMPONENT: u64 = 256 << 20;
-
-/// Loads one plugin: reads, compiles, checks the contract and the configuration,
-/// and makes the first instance.
-pub(crate) fn load(
-    runtime: &Arc<Runtime>,
-    cache: &Cache,
-    around: Arc<Surroundings>,
-    spec: PluginSpec,
-    idle: usize,
-) -> Result<Plugin, PluginProblem> {
-    let name = spec.name.clone();
-    try_load(runtime, cache, around, spec, idle)
-        .map_err(|(what, remedy)| PluginProblem::new(&name, what, remedy))
+/// What plugins are loaded with.
+pub(crate) struct Loader<'h> {
+    pub(crate) runtime: &'h Arc<Runtime>,
+    pub(crate) cache: Cache,
+    /// Bytes that a component may have.
+    pub(crate) max_component: u64,
+    /// What serves now: what it compiled needn't be compiled again, and what a
+    /// plugin may come to do is judged by what it does now.
+    pub(crate) last: Option<&'h Generation>,
 }
 
-fn try_load(
-    runtime: &Arc<Runtime>,
-    cache: &Cache,
-    around: Arc<Surroundings>,
-    spec: PluginSpec,
-    idle: usize,
-) -> Result<Plugin, Breach> {
-    check_bounds(&spec)?;
-    let bytes = read(&spec.source)?;
-    let sha256 = hexadecimal(&Sha256::digest(&bytes));
-    check_form(&spec.source, &bytes)?;
-    let component = cache.compile(&runtime.engine, &bytes, &sha256).map_err(|error| {
-        let what = format!("`{}` can't be compiled: {error:#}", spec.source);
-        (what, "build it again, with a current `wit-component`".into())
-    })?;
-    drop(bytes);
-    let (exports, manner) = contract::check(&runtime.engine, &component)?;
-    let component = runtime.linker.instantiate_pre(&component).map_err(|error| {
-        let what = format!("an import has another form than the contract's: {error:#}");
-        (what, "build it against the contract as published".into())
-    })?;
-    let config = serde_json::to_string(&spec.config)
-        .map_err(|error| (format!("its configuration isn't JSON: {error}"), "mend it".into()))?;
-    let mould = Mould { component, exports, manner, memory: spec.memory };
-    let recipe = Recipe { runtime: Arc::clone(runtime), mould, around, config };
-    let (manifest, instance) = recipe.first_instance()?;
-    check_manifest(&manifest)?;
-    configuration::check(&manifest.config_schema, &spec.config, &recipe.around)?;
-    let instance = recipe.configure_first(instance)?;
-    Ok(Plugin::new(recipe, spec, sha256, manifest, instance, idle))
+impl Loader<'_> {
+    /// Loads one plugin: reads, compiles, checks the contract and the configuration,
+    /// and makes the first instance.
+    pub(crate) fn load(
+        &self,
+        around: Arc<Surroundings>,
+        spec: PluginSpec,
+    ) -> Result<Plugin, PluginProblem> {
+        let name = spec.name.clone();
+        let mut candidate = None;
+        self.try_load(around, spec, &mut candidate).map_err(|(what, remedy)| PluginProblem {
+            candidate,
+            ..PluginProblem::new(&name, what, remedy)
+        })
+    }
+
+    fn try_load(
+        &self,
+        around: Arc<Surroundings>,
+        spec: PluginSpec,
+        candidate: &mut Option<Candidate>,
+    ) -> Result<Plugin, Breach> {
+        check_bounds(&spec)?;
+        let (sha256, mould) = self.component(&spec, candidate)?;
+        self.check_grants(&spec, &mould)?;
+        let config = serde_json::to_string(&spec.config).map_err(|error| {
+            (format!("its configuration isn't JSON: {error}"), "mend it".into())
+        })?;
+        let recipe = Recipe {
+            runtime: Arc::clone(self.runtime),
+            mould,
+            around,
+            config,
+            memory: spec.memory,
+            population: Population::new(spec.instances),
+            pool: self.runtime.pool(),
+        };
+        let (manifest, instance) = recipe.first_instance()?;
+        check_manifest(&manifest)?;
+        if let Some(candidate) = candidate {
+            candidate.version = Some(manifest.version.clone());
+        }
+        configuration::check(&manifest.config_schema, &spec.config, &recipe.around)?;
+        let instance = recipe.configure_first(instance)?;
+        Ok(Plugin::new(recipe, spec, sha256, manifest, instance))
+    }
+
+    /// The component, with its digest: the one that runs already, where it is that;
+    /// else read, compiled and judged.
+    fn component(
+        &self,
+        spec: &PluginSpec,
+        candidate: &mut Option<Candidate>,
+    ) -> Result<(String, Mould), Breach> {
+        if let Some(running) =
+            self.running(|plugin| plugin.spec().source.is_embedded_as(&spec.source))
+        {
+            return Ok(running);
+        }
+        let bytes = read(&spec.source, self.max_component)?;
+        let sha256 = hexadecimal(&Sha256::digest(&bytes));
+        *candidate = Some(Candidate { sha256: sha256.clone(), version: None });
+        if let Some(running) = self.running(|plugin| plugin.sha256() == sha256) {
+            return Ok(running);
+        }
+        check_form(&spec.source, &bytes)?;
+        let engine = &self.runtime.engine;
+        let component = self.cache.compile(engine, &bytes, &sha256).map_err(|error| {
+            let what = format!("`{}` can't be compiled: {error:#}", spec.source);
+            (what, "build it again, with a current `wit-component`".into())
+        })?;
+        drop(bytes);
+        let kept = contract::check(engine, &component)?;
+        let component = self.runtime.linker.instantiate_pre(&component).map_err(|error| {
+            let what = format!("an import has another form than the contract's: {error:#}");
+            (what, "build it against the contract as published".into())
+        })?;
+        Ok((sha256, Mould { component, kept }))
+    }
+
+    fn running(&self, is_it: impl Fn(&Plugin) -> bool) -> Option<(String, Mould)> {
+        let plugin = self.last?.plugins().iter().find(|plugin| is_it(plugin))?;
+        Some((plugin.sha256().to_owned(), plugin.mould().clone()))
+    }
+
+    /// Whether the operator granted what the component asks for, and means it to do
+    /// what the version that runs doesn't.
+    fn check_grants(&self, spec: &PluginSpec, mould: &Mould) -> Result<(), Breach> {
+        let imports = |name: &str| mould.kept.imports.iter().any(|it| it == name);
+        if imports("http") && spec.http.is_none() {
+            return Err((
+                "it calls HTTP services, and none is granted to it".into(),
+                "name the hosts in `http = { hosts = [\"…\"] }`, or none with `hosts = []`".into(),
+            ));
+        }
+        if imports("journal") && spec.journal.is_none() {
+            return Err((
+                "it writes a journal, and none is granted to it".into(),
+                "name a file in `journal = { file = \"…\" }`".into(),
+            ));
+        }
+        let plugins = self.last.map(Generation::plugins).unwrap_or_default();
+        let Some(before) = plugins.iter().find(|plugin| plugin.spec().name == spec.name) else {
+            return Ok(());
+        };
+        let mut added = mould.kept.beyond(&before.mould().kept);
+        added.retain(|it| !spec.allow.contains(it));
+        if added.is_empty() {
+            return Ok(());
+        }
+        let list = |quote: char| {
+            let quoted = added.iter().map(|it| format!("{quote}{it}{quote}"));
+            quoted.collect::<Vec<_>>().join(", ")
+        };
+        Err((
+            format!("it does what the version that runs does not: {}", list('`')),
+            format!("if that is meant, write `allow = [{}]` and reload", list('"')),
+        ))
+    }
 }
 
 fn check_bounds(spec: &PluginSpec) -> Result<(), Breach> {
@@ -71,6 +157,12 @@ fn check_bounds(spec: &PluginSpec) -> Result<(), Breach> {
         return Err((
             format!("a memory bound of {} bytes can't be granted", spec.memory),
             format!("choose one between 1 and {}", PluginSpec::MAX_MEMORY),
+        ));
+    }
+    if spec.instances == 0 || spec.instances > PluginSpec::MAX_INSTANCES {
+        return Err((
+            format!("a bound of {} instances can't be granted", spec.instances),
+            format!("choose one between 1 and {}", PluginSpec::MAX_INSTANCES),
         ));
     }
     if spec.deadline.is_zero() || spec.deadline > MAX_DEADLINE {
@@ -82,9 +174,9 @@ fn check_bounds(spec: &PluginSpec) -> Result<(), Breach> {
     Ok(())
 }
 
-fn read(source: &PluginSource) -> Result<Vec<u8>, Breach> {
+fn read(source: &PluginSource, most: u64) -> Result<Cow<'_, [u8]>, Breach> {
     let path = match source {
-        PluginSource::Builtin { component, .. } => return Ok(component.to_vec()),
+        PluginSource::Builtin { component, .. } => return Ok(Cow::Borrowed(component)),
         PluginSource::File(path) => path,
     };
     let shown = path.display();
@@ -98,13 +190,20 @@ fn read(source: &PluginSource) -> Result<Vec<u8>, Breach> {
         }
         _ => unreadable(error),
     })?;
-    if !found.is_file() || found.len() > MAX_COMPONENT {
+    if !found.is_file() {
+        return Err((format!("`{shown}` isn't a file"), "name the component itself".into()));
+    }
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let mut bytes = Vec::new();
+    // It may grow while it is read.
+    file.take(most + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > most {
         return Err((
-            format!("`{shown}` isn't a file of at most {} MiB", MAX_COMPONENT >> 20),
-            "name the component itself".into(),
+            format!("`{shown}` has more than {most} bytes"),
+            "build it smaller (optimised for size, stripped), or allow more".into(),
         ));
     }
-    std::fs::read(path).map_err(unreadable)
+    Ok(bytes.into())
 }
 
 /// Tells apart what people really put there. The versions that follow the magic

@@ -14,6 +14,17 @@ pub struct PluginProblem {
     pub what: String,
     /// What to do.
     pub remedy: String,
+    /// The component that was refused, as far as it was looked at.
+    pub candidate: Option<Candidate>,
+}
+
+/// A component that was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its digest, in hexadecimal.
+    pub sha256: String,
+    /// What it calls its version; `None` when it came to no manifest.
+    pub version: Option<String>,
 }
 
 impl PluginProblem {
@@ -22,11 +33,12 @@ impl PluginProblem {
         what: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self { plugin: Some(plugin.clone()), what: what.into(), remedy: remedy.into() }
+        let (what, remedy) = (what.into(), remedy.into());
+        Self { plugin: Some(plugin.clone()), what, remedy, candidate: None }
     }
 
     pub(crate) fn of_host(what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { plugin: None, what: what.into(), remedy: remedy.into() }
+        Self { plugin: None, what: what.into(), remedy: remedy.into(), candidate: None }
     }
 }
 

@@ -33,6 +33,11 @@ pub struct PluginSpec {
     pub memory: u64,
     /// What calls may share an instance.
     pub isolation: Isolation,
+    /// Instances that there may be at once, those at work and those at rest; from 1
+    /// to [`PluginSpec::MAX_INSTANCES`]. A call that finds them all at work fails.
+    /// Counts for one generation: for as long as requests of the one before are
+    /// under way, there are that one's too.
+    pub instances: usize,
     /// Which HTTP services it may call; none where absent.
     pub http: Option<HttpGrant>,
     /// Where it may write lines; nowhere where absent.
@@ -75,6 +80,11 @@ impl PluginSpec {
     pub const DEFAULT_MEMORY: u64 = 16 << 20;
     /// The largest memory bound that may be granted.
     pub const MAX_MEMORY: u64 = 1 << 30;
+    /// The bound on instances where the operator names none.
+    pub const DEFAULT_INSTANCES: usize = 128;
+    /// The largest bound on instances that may be granted: what there is for all
+    /// plugins together.
+    pub const MAX_INSTANCES: usize = 1_000;
 
     /// A plugin with the default bounds, shared instances and an empty configuration.
     #[must_use]
@@ -86,6 +96,7 @@ impl PluginSpec {
             deadline: Self::DEFAULT_DEADLINE,
             memory: Self::DEFAULT_MEMORY,
             isolation: Isolation::Shared,
+            instances: Self::DEFAULT_INSTANCES,
             http: None,
             journal: None,
             allow: BTreeSet::new(),
@@ -105,6 +116,19 @@ pub enum PluginSource {
     },
     /// A file, read at every load.
     File(PathBuf),
+}
+
+impl PluginSource {
+    /// Whether both are one component of the binary itself, which nobody can change.
+    pub(crate) fn is_embedded_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::Builtin { component: Cow::Borrowed(one), .. },
+                Self::Builtin { component: Cow::Borrowed(other), .. },
+            ) => std::ptr::eq::<[u8]>(*one, *other),
+            _ => false,
+        }
+    }
 }
 
 impl fmt::Display for PluginSource {
@@ -149,7 +173,7 @@ impl Isolation {
 }
 
 /// What a plugin host works with beside the plugins themselves.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct HostConfig {
     /// Where compiled components are kept between starts. Must be writable by
     /// the gateway alone: what lies there is run as machine code. Absent:
@@ -163,6 +187,29 @@ pub struct HostConfig {
     pub known_templates: HashSet<TemplateName>,
     /// What makes the HTTP calls of plugins; without it none is made.
     pub outgoing: Option<Arc<dyn Outgoing>>,
+    /// Bytes that a component may have. A compilation can't be interrupted, and its
+    /// time and memory grow with the component: this is what bounds them.
+    pub max_component: u64,
+}
+
+impl HostConfig {
+    /// The bound on components where nobody names one. An interpreter and its
+    /// program have 12 to 20 MB.
+    pub const DEFAULT_MAX_COMPONENT: u64 = 32 << 20;
+}
+
+impl Default for HostConfig {
+    /// No secrets, key sets, templates, or cache.
+    fn default() -> Self {
+        Self {
+            cache_dir: None,
+            secrets: Arc::default(),
+            key_sets: HashMap::new(),
+            known_templates: HashSet::new(),
+            outgoing: None,
+            max_component: Self::DEFAULT_MAX_COMPONENT,
+        }
+    }
 }
 
 /// Secret values by name.

@@ -5,25 +5,55 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tidegate_types::{DecisionId, Identity, RequestFacts, SandboxFacts, TenantId};
-use wasmtime::ResourceLimiter;
+use wasmtime::Trap;
 
 use crate::clock::Clock;
 use crate::deadline::{Deadline, Measure};
+use crate::population::Place;
+use crate::reads::ReadSet;
 use crate::surroundings::Surroundings;
+
+/// How many cheap calls into the host go by between two looks at the deadline.
+const CHEAP: u32 = 64;
 
 /// The data of one instance's store.
 pub(crate) struct State {
     pub(crate) around: Arc<Surroundings>,
     pub(crate) clock: Arc<Clock>,
-    pub(crate) bounds: Bounds,
+    pub(crate) place: Place,
+    /// What the call has read. Beside it, so that its room stays from call to call.
+    pub(crate) reads: ReadSet,
     pub(crate) call: Call,
 }
 
 impl State {
-    pub(crate) fn new(around: Arc<Surroundings>, clock: Arc<Clock>, memory: u64) -> Self {
-        let memory = usize::try_from(memory).unwrap_or(usize::MAX);
-        let bounds = Bounds { memory, used: 0, refused: false };
-        Self { around, clock, bounds, call: Call::idle() }
+    pub(crate) fn new(around: Arc<Surroundings>, clock: Arc<Clock>, place: Place) -> Self {
+        Self { around, clock, place, reads: ReadSet::default(), call: Call::idle() }
+    }
+
+    /// Makes `call` the one that is worked on.
+    pub(crate) fn begin(&mut self, call: Call) {
+        self.call = call;
+        self.reads.clear();
+    }
+
+    /// Where every call into the host begins whose cost its input bounds to
+    /// microseconds. Plugin code is interrupted where it loops or calls; code that
+    /// is one long row of calls into the host does neither.
+    ///
+    /// # Errors
+    /// The plugin's time is up.
+    pub(crate) fn host_call(&mut self) -> wasmtime::Result<()> {
+        self.call.made += 1;
+        if self.call.made.is_multiple_of(CHEAP) { self.costly() } else { Ok(()) }
+    }
+
+    /// Where every other call into the host begins.
+    ///
+    /// # Errors
+    /// The plugin's time is up.
+    pub(crate) fn costly(&mut self) -> wasmtime::Result<()> {
+        if self.call.deadline.over() { Err(Trap::Interrupt.into()) } else { Ok(()) }
     }
 }
 
@@ -31,6 +61,8 @@ impl State {
 pub(crate) struct Call {
     pub(crate) about: About,
     pub(crate) deadline: Deadline,
+    /// Calls into the host.
+    made: u32,
     now_ms: Option<u64>,
     /// Calls to HTTP services that this call made.
     pub(crate) http_calls: u32,
@@ -60,7 +92,7 @@ impl Call {
     }
 
     pub(crate) fn new(about: About, deadline: Deadline) -> Self {
-        Self { about, deadline, now_ms: None, http_calls: 0 }
+        Self { about, deadline, made: 0, now_ms: None, http_calls: 0 }
     }
 
     /// Lets go of what it was about.
@@ -74,55 +106,5 @@ impl Call {
             let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
         })
-    }
-}
-
-/// What an instance may have of the host's memory.
-pub(crate) struct Bounds {
-    memory: usize,
-    /// The largest size that a memory of it has.
-    used: usize,
-    /// Whether it was refused more.
-    pub(crate) refused: bool,
-}
-
-impl Bounds {
-    /// Whether so much is gone that the instance should make way for a fresh one
-    /// before it fails: memory never shrinks.
-    pub(crate) fn worn(&self) -> bool {
-        self.used > self.memory / 4 * 3
-    }
-}
-
-impl ResourceLimiter for Bounds {
-    fn memory_growing(
-        &mut self,
-        _current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        let granted = desired <= self.memory;
-        if granted {
-            self.used = self.used.max(desired);
-        } else {
-            self.refused = true;
-        }
-        Ok(granted)
-    }
-
-    fn table_growing(
-        &mut self,
-        _current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        let granted = desired <= 65_536;
-        self.refused |= !granted;
-        Ok(granted)
-    }
-
-    /// Adapters bring a memory of their own each; the bound is for each of them.
-    fn memories(&self) -> usize {
-        4
     }
 }

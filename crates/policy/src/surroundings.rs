@@ -4,13 +4,15 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tidegate_types::meter::{Counter, Histogram};
+use tidegate_types::meter::{BOUNDS_MICROS, Counter, Histogram};
 use tidegate_types::{PluginName, TemplateName};
 
 use crate::calls::{Calls, HttpMeter};
 use crate::interfaces::{Counters, LogBudget};
 use crate::journal::Journal;
+use crate::thread::number;
 use crate::{FailureReason, Hook, KeySet, Secrets};
 
 /// What all instances of one plugin share.
@@ -48,15 +50,35 @@ impl fmt::Debug for Lasting {
     }
 }
 
-/// What happened in one hook of one plugin.
+/// Copies of what every call counts: as many as threads that ask at once.
+const COPIES: usize = 8;
+
+/// What happened in one hook of one plugin. What every call counts is counted by
+/// thread, so that processors don't wait for each other's caches.
 #[derive(Default)]
 pub(crate) struct HookMeter {
-    pub(crate) calls: Counter,
-    pub(crate) durations: Histogram,
+    counted: [Counted; COPIES],
     failures: [Counter; FailureReason::ALL.len()],
 }
 
+#[derive(Default)]
+#[repr(align(64))]
+struct Counted {
+    calls: Counter,
+    durations: Histogram,
+}
+
 impl HookMeter {
+    /// Counts a call that begins.
+    pub(crate) fn begins(&self) {
+        self.counted().calls.add(1);
+    }
+
+    /// Counts how long a call took.
+    pub(crate) fn took(&self, time: Duration) {
+        self.counted().durations.observe(time);
+    }
+
     pub(crate) fn count_failure(&self, reason: FailureReason) {
         // Always there: `FailureReason`'s discriminants count its variants.
         if let Some(counter) = self.failures.get(reason as usize) {
@@ -64,9 +86,29 @@ impl HookMeter {
         }
     }
 
+    /// Calls that began.
+    pub(crate) fn calls(&self) -> u64 {
+        self.counted.iter().map(|counted| counted.calls.get()).sum()
+    }
+
+    /// As [`Histogram::snapshot`].
+    pub(crate) fn durations(&self) -> ([u64; BOUNDS_MICROS.len() + 1], u64) {
+        let (mut buckets, mut micros) = ([0; BOUNDS_MICROS.len() + 1], 0);
+        for counted in &self.counted {
+            let (more, sum) = counted.durations.snapshot();
+            buckets.iter_mut().zip(more).for_each(|(bucket, more)| *bucket += more);
+            micros += sum;
+        }
+        (buckets, micros)
+    }
+
     /// The reasons that occurred, and how often.
     pub(crate) fn failures(&self) -> Vec<(FailureReason, u64)> {
         let counts = FailureReason::ALL.iter().copied().zip(self.failures.iter().map(Counter::get));
         counts.filter(|(_, count)| *count > 0).collect()
+    }
+
+    fn counted(&self) -> &Counted {
+        &self.counted[number() % COPIES]
     }
 }

@@ -1,5 +1,6 @@
 //! May this sandbox open this connection outwards?
 
+use std::hash::{Hash as _, Hasher};
 use std::sync::Arc;
 
 use tidegate_plausible::{Direction, Implausible};
@@ -45,6 +46,11 @@ impl Question for MayConnect<'_> {
             http,
         };
         (the(), destination)
+    }
+
+    fn given(&self, mut into: &mut dyn Hasher) {
+        let Destination { host, port, protocol, addresses, http } = &**self.0;
+        (host, port, protocol, addresses, http).hash(&mut into);
     }
 
     fn believe(&self, raw: raw::Outcome) -> Result<Answer<EgressGrant>, Implausible> {

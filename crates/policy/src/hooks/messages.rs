@@ -1,5 +1,7 @@
 //! What becomes of this WebSocket message?
 
+use std::hash::{Hash as _, Hasher};
+
 use tidegate_plausible::{self as plausible, Implausible};
 use tidegate_types::{Message, MessageVerdict, Way};
 use wasmtime::component::Resource;
@@ -41,6 +43,14 @@ impl Question for WhatBecomesOf<'_> {
             Message::Binary(bytes) => raw::Payload::Binary(bytes.to_vec()),
         };
         (the(), the(), way, payload)
+    }
+
+    fn given(&self, mut into: &mut dyn Hasher) {
+        self.way.hash(&mut into);
+        match self.message {
+            Message::Text(text) => ("text", text).hash(&mut into),
+            Message::Binary(bytes) => ("binary", bytes).hash(&mut into),
+        }
     }
 
     fn believe(&self, raw: raw::Outcome) -> Result<Answer<Option<MessageVerdict>>, Implausible> {

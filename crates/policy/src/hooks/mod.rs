@@ -15,6 +15,8 @@ mod plausible;
 mod quota;
 mod resolve;
 
+use std::hash::Hasher;
+
 use tidegate_plausible::Implausible;
 use tidegate_types::Denial;
 use wasmtime::component::{ComponentNamedList, Lift, Lower, Resource};
@@ -30,15 +32,16 @@ pub(crate) use quota::HowMuch;
 pub(crate) use resolve::WhereTo;
 
 use crate::bindings::tidegate::policy::types::Failure;
+use crate::breaker::{DEATHS, Given, Standing};
 use crate::instance::{HookFunc, Hooks};
 use crate::plugin::{Plugin, explain};
-use crate::state::About;
+use crate::state::{About, State};
 use crate::surroundings::HookMeter;
 use crate::witness::How;
 use crate::{Decision, FailureReason, Hook, PolicyFailure};
 
 /// One hook: how it is called, and what of an answer is believed.
-pub(crate) trait Question {
+pub(crate) trait Question: Sync {
     /// What the hook is given.
     type Params: ComponentNamedList + Lower + Send + Sync + 'static;
     /// What a plugin answers, as the contract has it.
@@ -48,11 +51,18 @@ pub(crate) trait Question {
 
     const HOOK: Hook;
 
+    /// Whether two calls can be the same question: what killed a plugin isn't asked
+    /// again for ever.
+    const REPEATS: bool = true;
+
     /// The hook of an instance; there where the plugin serves it.
     fn of(hooks: &Hooks) -> Option<HookFunc<Self::Params, Self::Raw>>;
 
     /// What the hook is given.
     fn params(&self) -> Self::Params;
+
+    /// Hashes what the hook is given by value, where it is.
+    fn given(&self, _: &mut dyn Hasher) {}
 
     /// Believes the answer, or says what is implausible about it.
     fn believe(&self, raw: Self::Raw) -> Result<Answer<Self::Value>, Implausible>;
@@ -124,7 +134,7 @@ pub(crate) async fn ask_one<Q: Question>(
     about: &About,
 ) -> Result<Answer<Q::Value>, PolicyFailure> {
     let meter = plugin.around().lasting.meter(Q::HOOK);
-    meter.calls.add(1);
+    meter.begins();
     let abandoned = Abandoned(Some(meter));
     let answered = try_ask(question, plugin, about, meter).await;
     abandoned.not();
@@ -137,29 +147,64 @@ async fn try_ask<Q: Question>(
     about: &About,
     meter: &HookMeter,
 ) -> Result<Answer<Q::Value>, (FailureReason, String)> {
-    let mut instance = plugin.lease(about.tenant()).await?;
+    let given: Given<'_> = &|hasher| question.given(hasher);
+    let standing = plugin.breaker().standing(Q::HOOK, about, given);
+    let mut instance = match standing {
+        Standing::Good => plugin.lease(about.tenant()).await?,
+        Standing::Suspect => plugin.fresh().await?,
+        Standing::Poisonous => {
+            let why = format!("calls like this one killed it {DEATHS} times; see its failures");
+            return Err((FailureReason::Poisonous, why));
+        }
+    };
     let Some(hook) = Q::of(&instance.hooks) else {
         return Err((FailureReason::NotReady, "the hook is not served".into()));
     };
-    instance.begin(plugin.call(about.clone()));
+    let fresh = instance.begin_hook(plugin.call(about.clone()));
     let answered = instance.call(hook, question.params()).await;
-    meter.durations.observe(instance.store.data().call.deadline.own());
+    let took = instance.store.data().call.deadline.own();
+    meter.took(took);
     // The instance returns to its pool on the two ways out that are answers;
     // on every other it is dropped here.
     match answered {
-        Err(error) => Err(explain(&instance, &error)),
+        Err(error) => {
+            plugin.charge(about.tenant(), took);
+            let (reason, mut detail) = explain(&instance, &error);
+            let State { reads, call, .. } = instance.store.data();
+            let deadly = match reason {
+                FailureReason::TimedOut => call.deadline.is_to_blame(),
+                FailureReason::Trap | FailureReason::StackOverflow | FailureReason::OutOfMemory => {
+                    true
+                }
+                _ => false,
+            };
+            if Q::REPEATS && deadly && plugin.breaker().died(Q::HOOK, about, given, reads, fresh) {
+                detail.push_str("; calls like this one are refused from now on, until a reload");
+            }
+            Err((reason, detail))
+        }
         Ok((Err(Failure { code, detail, retryable }),)) => {
-            plugin.give_back(about.tenant(), instance);
+            acquit::<Q>(plugin, standing, about, given);
+            plugin.give_back(about.tenant(), instance, took);
             let detail = format!("`{code}`: {detail} (retryable: {retryable})");
             Err((FailureReason::Declared, cut(detail)))
         }
         Ok((Ok(raw),)) => {
-            let answer = question
-                .believe(raw)
-                .map_err(|wrong| (FailureReason::Nonsense, answered_wrong(Q::HOOK, &wrong)))?;
-            plugin.give_back(about.tenant(), instance);
+            acquit::<Q>(plugin, standing, about, given);
+            let answer = question.believe(raw).map_err(|wrong| {
+                plugin.charge(about.tenant(), took);
+                (FailureReason::Nonsense, answered_wrong(Q::HOOK, &wrong))
+            })?;
+            plugin.give_back(about.tenant(), instance, took);
             Ok(answer)
         }
+    }
+}
+
+/// A question that was suspect and was answered isn't any more.
+fn acquit<Q: Question>(plugin: &Plugin, standing: Standing, about: &About, given: Given<'_>) {
+    if standing == Standing::Suspect {
+        plugin.breaker().lived(Q::HOOK, about, given);
     }
 }
 

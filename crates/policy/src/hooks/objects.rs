@@ -1,5 +1,6 @@
 //! May this sandbox do this to this object?
 
+use std::hash::{Hash as _, Hasher};
 use std::sync::Arc;
 
 use tidegate_plausible::Implausible;
@@ -38,6 +39,11 @@ impl Question for MayTouch<'_> {
             size: *size,
         };
         (the(), operation)
+    }
+
+    fn given(&self, mut into: &mut dyn Hasher) {
+        let ObjectOperation { action, bucket, key, copy_source, size } = &**self.0;
+        (action, bucket, key, copy_source, size).hash(&mut into);
     }
 
     fn believe(&self, raw: Verdict) -> Result<Answer<()>, Implausible> {

@@ -19,6 +19,7 @@ impl Question for Told {
     type Value = ();
 
     const HOOK: Hook = Hook::Observe;
+    const REPEATS: bool = false;
 
     fn of(hooks: &Hooks) -> Option<HookFunc<Self::Params, Self::Raw>> {
         hooks.observe

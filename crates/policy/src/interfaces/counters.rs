@@ -55,6 +55,8 @@ impl Counters {
 
 impl Host for State {
     fn add(&mut self, key: String, delta: i64, ttl_ms: u64) -> wasmtime::Result<i64> {
+        self.host_call()?;
+        self.reads.note_volatile();
         if key.len() > MAX_KEY {
             bail!("a counter's key of {} bytes; at most {MAX_KEY} are taken", key.len());
         }

@@ -23,6 +23,7 @@ impl State {
         if self.call.about.id.is_none() {
             return Err(Error::NotAllowed("calls can be made in hooks alone".into()));
         }
+        self.reads.note_volatile();
         self.call.http_calls += 1;
         if self.call.http_calls > PER_HOOK_CALL {
             let why = format!("one call of a hook makes at most {PER_HOOK_CALL} calls");

@@ -37,6 +37,7 @@ impl LogBudget {
 
 impl Host for State {
     fn log(&mut self, level: Level, message: String) -> wasmtime::Result<()> {
+        self.costly()?;
         let second = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let (granted, left_out) = self.around.lasting.log.take(second);
         let plugin = self.around.name.as_str();

@@ -8,8 +8,9 @@ mod log;
 mod secrets;
 mod since_v0_1;
 mod tokens;
-mod types;
+pub(crate) mod types;
 
+use wasmtime::bail;
 use wasmtime::component::{HasSelf, Linker};
 
 pub(crate) use counters::Counters;
@@ -53,4 +54,12 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     tidegate::host::http::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
     tidegate::host::journal::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
     since_v0_1::link(linker)
+}
+
+/// Refuses what would take the host long.
+fn bounded(message: &[u8]) -> wasmtime::Result<()> {
+    if message.len() > MAX_MESSAGE {
+        bail!("a message of {} bytes; at most {MAX_MESSAGE} are taken", message.len());
+    }
+    Ok(())
 }

@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use wasmtime::bail;
 
-use super::MAX_MESSAGE;
+use super::bounded;
 use crate::bindings::tidegate::host::tokens::{Claims, Host, Invalid};
 use crate::state::State;
 use crate::tokens::{BadToken, seal, verify};
@@ -19,6 +19,7 @@ impl Host for State {
         key_set: String,
         token: String,
     ) -> wasmtime::Result<Result<Claims, Invalid>> {
+        self.costly()?;
         let Some(keys) = self.around.key_sets.get(&key_set) else {
             bail!("there is no key set called `{key_set}`");
         };
@@ -41,6 +42,7 @@ impl Host for State {
         secret: String,
         message: Vec<u8>,
     ) -> wasmtime::Result<Result<Vec<u8>, String>> {
+        self.costly()?;
         bounded(&message)?;
         let Some(key) = self.around.secrets.get(&secret) else {
             return Ok(Err(format!("there is no secret called `{secret}`")));
@@ -51,11 +53,13 @@ impl Host for State {
     }
 
     fn sha256(&mut self, message: Vec<u8>) -> wasmtime::Result<Vec<u8>> {
+        self.costly()?;
         bounded(&message)?;
         Ok(Sha256::digest(&message).to_vec())
     }
 
     fn equal(&mut self, a: Vec<u8>, b: Vec<u8>) -> wasmtime::Result<bool> {
+        self.costly()?;
         bounded(&a)?;
         bounded(&b)?;
         // Digests: neither content nor a difference in length shows in the time.
@@ -63,6 +67,8 @@ impl Host for State {
     }
 
     fn random(&mut self, n: u32) -> wasmtime::Result<Vec<u8>> {
+        self.host_call()?;
+        self.reads.note_volatile();
         if n > MAX_RANDOM {
             bail!("{n} random bytes were asked for; at most {MAX_RANDOM} are given");
         }
@@ -75,6 +81,7 @@ impl Host for State {
         context: String,
         message: Vec<u8>,
     ) -> wasmtime::Result<Result<Vec<u8>, String>> {
+        self.costly()?;
         bounded(&message)?;
         bounded(context.as_bytes())?;
         let Some(key) = self.around.secrets.get(&secret) else {
@@ -90,16 +97,10 @@ impl Host for State {
         context: String,
         sealed: Vec<u8>,
     ) -> wasmtime::Result<Option<Vec<u8>>> {
+        self.costly()?;
         bounded(&sealed)?;
         bounded(context.as_bytes())?;
         let key = self.around.secrets.get(&secret);
         Ok(key.and_then(|key| seal::open(key, &self.around.name, &context, &sealed)))
     }
-}
-
-fn bounded(message: &[u8]) -> wasmtime::Result<()> {
-    if message.len() > MAX_MESSAGE {
-        bail!("a message of {} bytes; at most {MAX_MESSAGE} are taken", message.len());
-    }
-    Ok(())
 }

@@ -1,9 +1,9 @@
 //! `types`: the getters through which a plugin reads a request and an identity.
 //! Nothing is copied that isn't read.
 //!
-//! There is at most one request, one identity and one sandbox per call, and a plugin can't keep
-//! a borrowed handle beyond it; so the handles carry nothing, and the state says
-//! what they mean.
+//! There is at most one request, one identity and one sandbox per call, and a plugin
+//! can't keep a borrowed handle beyond it; so the handles carry nothing, and the
+//! state says what they mean.
 #![expect(unreachable_pub, reason = "the generated contract re-exports the handles")]
 
 use std::borrow::Cow;
@@ -14,6 +14,7 @@ use wasmtime::component::Resource;
 use wasmtime::format_err;
 
 use crate::bindings::tidegate::policy::types::{Host, HostIdentity, HostRequest, HostSandbox};
+use crate::reads::Getter;
 use crate::state::State;
 
 /// A plugin's handle on the request of its call.
@@ -43,27 +44,57 @@ impl State {
     }
 }
 
+impl State {
+    /// Answers a getter of the request's, and remembers that it was used.
+    fn of_request<T>(
+        &mut self,
+        what: Getter,
+        answer: impl FnOnce(&RequestFacts) -> T,
+    ) -> wasmtime::Result<T> {
+        self.reads_by_name(what, String::new())?;
+        self.facts().map(answer)
+    }
+
+    /// As [`State::of_request`], for a getter that takes a name.
+    fn of_request_by<T>(
+        &mut self,
+        what: Getter,
+        name: String,
+        answer: impl FnOnce(&RequestFacts, &str) -> T,
+    ) -> wasmtime::Result<T> {
+        let answered = self.facts().map(|facts| answer(facts, &name))?;
+        self.reads_by_name(what, name)?;
+        Ok(answered)
+    }
+
+    fn reads_by_name(&mut self, what: Getter, name: String) -> wasmtime::Result<()> {
+        self.host_call()?;
+        self.reads.note(what, name);
+        Ok(())
+    }
+}
+
 impl Host for State {}
 
 impl HostRequest for State {
     fn method(&mut self, _: Resource<RequestHandle>) -> wasmtime::Result<String> {
-        Ok(self.facts()?.method.as_str().to_owned())
+        self.of_request(Getter::Method, |facts| facts.method.as_str().to_owned())
     }
 
     fn scheme(&mut self, _: Resource<RequestHandle>) -> wasmtime::Result<String> {
-        Ok(self.facts()?.scheme().to_owned())
+        self.of_request(Getter::Scheme, |facts| facts.scheme().to_owned())
     }
 
     fn authority(&mut self, _: Resource<RequestHandle>) -> wasmtime::Result<String> {
-        Ok(self.facts()?.authority.clone())
+        self.of_request(Getter::Authority, |facts| facts.authority.clone())
     }
 
     fn path(&mut self, _: Resource<RequestHandle>) -> wasmtime::Result<String> {
-        Ok(self.facts()?.path.clone())
+        self.of_request(Getter::Path, |facts| facts.path.clone())
     }
 
     fn query(&mut self, _: Resource<RequestHandle>) -> wasmtime::Result<Option<String>> {
-        Ok(self.facts()?.query.clone())
+        self.of_request(Getter::Query, |facts| facts.query.clone())
     }
 
     fn query_param(
@@ -71,11 +102,9 @@ impl HostRequest for State {
         _: Resource<RequestHandle>,
         name: String,
     ) -> wasmtime::Result<Option<String>> {
-        let query = self.facts()?.query.as_deref().unwrap_or_default();
-        Ok(query.split('&').find_map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(key)? == name).then(|| decode(value).map(Cow::into_owned))?
-        }))
+        self.of_request_by(Getter::QueryParam, name, |facts, name| {
+            query_param(facts, name).map(Cow::into_owned)
+        })
     }
 
     fn header(
@@ -83,8 +112,7 @@ impl HostRequest for State {
         _: Resource<RequestHandle>,
         name: String,
     ) -> wasmtime::Result<Option<String>> {
-        let values = self.facts()?.headers.get_all(name.as_str());
-        Ok(values.iter().find_map(|v| std::str::from_utf8(v.as_bytes()).ok()).map(Into::into))
+        self.of_request_by(Getter::Header, name, |facts, name| header(facts, name).map(Into::into))
     }
 
     fn header_values(
@@ -92,12 +120,15 @@ impl HostRequest for State {
         _: Resource<RequestHandle>,
         name: String,
     ) -> wasmtime::Result<Vec<Vec<u8>>> {
-        let values = self.facts()?.headers.get_all(name.as_str());
-        Ok(values.iter().map(|value| value.as_bytes().to_vec()).collect())
+        self.of_request_by(Getter::HeaderValues, name, |facts, name| {
+            facts.headers.get_all(name).iter().map(|value| value.as_bytes().to_vec()).collect()
+        })
     }
 
     fn header_names(&mut self, _: Resource<RequestHandle>) -> wasmtime::Result<Vec<String>> {
-        Ok(self.facts()?.headers.keys().map(|name| name.as_str().to_owned()).collect())
+        self.of_request(Getter::HeaderNames, |facts| {
+            facts.headers.keys().map(|name| name.as_str().to_owned()).collect()
+        })
     }
 
     fn cookie(
@@ -105,28 +136,24 @@ impl HostRequest for State {
         _: Resource<RequestHandle>,
         name: String,
     ) -> wasmtime::Result<Option<String>> {
-        let fields = self.facts()?.headers.get_all(header::COOKIE).iter();
-        let texts = fields.filter_map(|field| std::str::from_utf8(field.as_bytes()).ok());
-        let mut pairs = texts.flat_map(|text| text.split(';'));
-        Ok(pairs.find_map(|pair| {
-            let (key, value) = pair.trim().split_once('=')?;
-            (key == name).then(|| value.to_owned())
-        }))
+        self.of_request_by(Getter::Cookie, name, |facts, name| cookie(facts, name).map(Into::into))
     }
 
     fn client_ip(&mut self, _: Resource<RequestHandle>) -> wasmtime::Result<String> {
-        Ok(self.facts()?.client.to_string())
+        self.of_request(Getter::ClientIp, |facts| facts.client.to_string())
     }
 
     fn is_websocket(&mut self, _: Resource<RequestHandle>) -> wasmtime::Result<bool> {
-        Ok(self.facts()?.websocket)
+        self.of_request(Getter::IsWebsocket, |facts| facts.websocket)
     }
 
     fn client_certificate_subject(
         &mut self,
         _: Resource<RequestHandle>,
     ) -> wasmtime::Result<Option<String>> {
-        Ok(self.facts()?.client_certificate_subject.clone())
+        self.of_request(Getter::CertificateSubject, |facts| {
+            facts.client_certificate_subject.clone()
+        })
     }
 
     fn drop(&mut self, _: Resource<RequestHandle>) -> wasmtime::Result<()> {
@@ -136,10 +163,12 @@ impl HostRequest for State {
 
 impl HostIdentity for State {
     fn subject(&mut self, _: Resource<IdentityHandle>) -> wasmtime::Result<String> {
+        self.reads_by_name(Getter::Subject, String::new())?;
         Ok(self.who()?.subject.as_str().to_owned())
     }
 
     fn tenant(&mut self, _: Resource<IdentityHandle>) -> wasmtime::Result<String> {
+        self.reads_by_name(Getter::Tenant, String::new())?;
         Ok(self.who()?.tenant.as_str().to_owned())
     }
 
@@ -148,7 +177,9 @@ impl HostIdentity for State {
         _: Resource<IdentityHandle>,
         name: String,
     ) -> wasmtime::Result<Option<String>> {
-        Ok(self.who()?.claim(&name).map(Into::into))
+        let claim = self.who()?.claim(&name).map(Into::into);
+        self.reads_by_name(Getter::Claim, name)?;
+        Ok(claim)
     }
 
     fn drop(&mut self, _: Resource<IdentityHandle>) -> wasmtime::Result<()> {
@@ -158,18 +189,22 @@ impl HostIdentity for State {
 
 impl HostSandbox for State {
     fn id(&mut self, _: Resource<SandboxHandle>) -> wasmtime::Result<String> {
+        self.reads_by_name(Getter::SandboxId, String::new())?;
         Ok(self.sandbox()?.key.name.as_str().to_owned())
     }
 
     fn tenant(&mut self, _: Resource<SandboxHandle>) -> wasmtime::Result<String> {
+        self.reads_by_name(Getter::SandboxTenant, String::new())?;
         Ok(self.sandbox()?.key.tenant.as_str().to_owned())
     }
 
     fn subject(&mut self, _: Resource<SandboxHandle>) -> wasmtime::Result<String> {
+        self.reads_by_name(Getter::SandboxSubject, String::new())?;
         Ok(self.sandbox()?.subject.as_str().to_owned())
     }
 
     fn template(&mut self, _: Resource<SandboxHandle>) -> wasmtime::Result<String> {
+        self.reads_by_name(Getter::SandboxTemplate, String::new())?;
         Ok(self.sandbox()?.template.as_str().to_owned())
     }
 
@@ -178,12 +213,40 @@ impl HostSandbox for State {
         _: Resource<SandboxHandle>,
         name: String,
     ) -> wasmtime::Result<Option<String>> {
-        Ok(self.sandbox()?.label(&name).map(Into::into))
+        let label = self.sandbox()?.label(&name).map(Into::into);
+        self.reads_by_name(Getter::SandboxLabel, name)?;
+        Ok(label)
     }
 
     fn drop(&mut self, _: Resource<SandboxHandle>) -> wasmtime::Result<()> {
         Ok(())
     }
+}
+
+/// The first value of a header that is valid UTF-8.
+pub(crate) fn header<'f>(facts: &'f RequestFacts, name: &str) -> Option<&'f str> {
+    let values = facts.headers.get_all(name);
+    values.iter().find_map(|value| std::str::from_utf8(value.as_bytes()).ok())
+}
+
+/// The first cookie called `name`.
+pub(crate) fn cookie<'f>(facts: &'f RequestFacts, name: &str) -> Option<&'f str> {
+    let fields = facts.headers.get_all(header::COOKIE).iter();
+    let texts = fields.filter_map(|field| std::str::from_utf8(field.as_bytes()).ok());
+    let mut pairs = texts.flat_map(|text| text.split(';'));
+    pairs.find_map(|pair| {
+        let (key, value) = pair.trim().split_once('=')?;
+        (key == name).then_some(value)
+    })
+}
+
+/// The first parameter called `name`, decoded.
+pub(crate) fn query_param<'f>(facts: &'f RequestFacts, name: &str) -> Option<Cow<'f, str>> {
+    let query = facts.query.as_deref().unwrap_or_default();
+    query.split('&').find_map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decode(key)? == name).then(|| decode(value))?
+    })
 }
 
 /// Decodes a query's `%41` and `+`. `None` when the result isn't UTF-8.

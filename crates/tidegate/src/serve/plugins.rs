@@ -54,6 +54,7 @@ pub(crate) fn input(
         key_sets,
         known_templates: config.templates.keys().cloned().collect(),
         outgoing: Some(outgoing),
+        ..HostConfig::default()
     };
     Ok(PolicyInput { host, plugins })
 }
