@@ -139,6 +139,8 @@ pub struct Plugin {
     pub memory: u64,
     /// Who shares an instance.
     pub isolation: Isolation,
+    /// How many instances there may be at once.
+    pub instances: usize,
     /// Which HTTP services it may call, if any.
     pub http: Option<PluginHttp>,
     /// The file of lines that it may write, if any.

@@ -438,15 +438,21 @@ pub static PLUGIN: Section = Section {
             "Who shares an instance: nobody, calls of one tenant, or all calls. `call` is the safest and costs some ten microseconds.",
         ),
         key(
+            "instances",
+            Kind::Integer(1, 1000),
+            Or("128"),
+            "How many instances there may be at once, at work and idle. A call that finds all of them at work is answered with 503; under `tenant`, as many tenants as that find theirs warm. All plugins together have 1000.",
+        ),
+        key(
             "http",
             Kind::Table(&PLUGIN_HTTP),
-            Means("it reaches no HTTP service"),
+            Means("it reaches no HTTP service; one that imports `http` isn't loaded"),
             "Services that the plugin may call. For plugins that import `http`; they are asked beside the fast path.",
         ),
         key(
             "journal",
             Kind::Table(&PLUGIN_JOURNAL),
-            Means("its lines are dropped and counted"),
+            Means("it writes none; one that imports `journal` isn't loaded"),
             "A file of lines for plugins that import `journal`, such as `builtin:audit`.",
         ),
         key(

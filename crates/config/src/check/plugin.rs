@@ -54,6 +54,7 @@ fn plugin(fields: &Fields<'_>, cx: &mut Context<'_>) -> Option<Plugin> {
     let deadline = fields.read("deadline", cx, deadline);
     let memory = fields.read("memory", cx, memory);
     let isolation = fields.read("isolation", cx, read::choice);
+    let instances = fields.read("instances", cx, read::integer);
     let http = within(fields, "http", &PLUGIN_HTTP, cx, grant::http);
     let journal = within(fields, "journal", &PLUGIN_JOURNAL, cx, grant::journal);
     let allow = fields.read("allow", cx, read::choices);
@@ -74,6 +75,7 @@ fn plugin(fields: &Fields<'_>, cx: &mut Context<'_>) -> Option<Plugin> {
             "tenant" => Isolation::Tenant,
             _ => Isolation::Shared,
         },
+        instances: usize::try_from(instances?).unwrap_or(usize::MAX),
         http: http?,
         journal: journal?,
         allow: allow?.into_iter().map(str::to_owned).collect(),

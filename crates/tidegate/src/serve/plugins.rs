@@ -94,6 +94,8 @@ fn spec(plugin: &tidegate_config::Plugin, problems: &mut Vec<String>) -> Option<
             tidegate_config::Isolation::Tenant => Isolation::Tenant,
             tidegate_config::Isolation::Shared => Isolation::Shared,
         },
+        instances: plugin.instances,
+        allow: plugin.allow.clone(),
         http: plugin.http.as_ref().map(|grant| HttpGrant {
             hosts: grant.hosts.clone(),
             secrets: grant.secrets.iter().map(|name| name.as_str().to_owned()).collect(),
