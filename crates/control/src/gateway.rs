@@ -4,9 +4,9 @@
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use tidegate_types::{Incarnation, SandboxKey};
+use tidegate_types::{Incarnation, SandboxKey, TenantId};
 
-use crate::{About, ControlError, Exposition, PluginView, SandboxView};
+use crate::{About, ControlError, Exposition, PluginView, SandboxView, UsageView};
 
 /// A running gateway, as its operator sees it.
 ///
@@ -63,6 +63,10 @@ pub trait Gateway: Send + Sync + 'static {
 
     /// The policy plugins, in the order in which they are asked.
     fn plugins(&self) -> Vec<PluginView>;
+
+    /// Limits and what is used of them, of one tenant or of all. Only what matters
+    /// now: whoever has used nothing lately is not in it.
+    fn usage(&self, tenant: Option<&TenantId>) -> Vec<UsageView>;
 
     /// Writes all metrics.
     fn metrics(&self, out: &mut Exposition);

@@ -30,4 +30,4 @@ pub use error::{ControlError, Problem};
 pub use gateway::{Gateway, Readiness};
 pub use metrics::Exposition;
 pub use server::serve;
-pub use view::{About, AwakeView, PluginView, SandboxView};
+pub use view::{About, AwakeView, CauseView, PluginView, SandboxView, UsageView};

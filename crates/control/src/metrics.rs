@@ -92,6 +92,12 @@ metrics! {
         "Fetches of published key sets, by outcome: fetched or failed.";
     KEY_SET_AGE: Gauge "tidegate_key_set_age_seconds" ["key_set"]
         "How long ago a published key set was fetched, or taken from its copy.";
+    QUOTA_EXCEEDED: Counter "tidegate_quota_exceeded_total" ["meter"]
+        "Limits that were reached, by what they limit.";
+    QUOTA_HELD: Gauge "tidegate_quota_held" ["what"]
+        "Held in memory: accounts of identities seen lately, and counted things that are not full.";
+    QUOTA_SAVES: Counter "tidegate_quota_saves_total" []
+        "How often what is used was saved; a second without any use needs none.";
     EVENTS: Counter "tidegate_events_total" []
         "Events taken for observers, once however many there are.";
     EVENTS_DROPPED: Counter "tidegate_events_dropped_total" ["reason"]

@@ -43,7 +43,7 @@ pub struct SandboxView {
     pub state: String,
     /// When it came into that state.
     pub since_ms: u64,
-    /// Why it is awake; absent when it is not.
+    /// Why it is awake, or being woken; absent when it is neither.
     pub awake: Option<AwakeView>,
     /// When it will go to rest if nothing happens; absent when it will not.
     pub rests_at_ms: Option<u64>,
@@ -70,12 +70,29 @@ pub struct SandboxView {
 pub struct AwakeView {
     /// Requests in flight.
     pub in_flight: u64,
+    /// Requests in progress that policy calls passive. They don't keep it awake.
+    #[serde(default)]
+    pub visitors: u64,
     /// Open WebSockets. They alone don't keep it awake.
     pub websockets: u64,
     /// When a client last sent something.
     pub last_activity_ms: Option<u64>,
     /// It never sleeps by itself.
     pub keep_alive: bool,
+    /// What it was used for last, or what it is being woken for; up to a second
+    /// older than `last_activity_ms`. Absent where it ran before this gateway began.
+    pub cause: Option<CauseView>,
+}
+
+/// Who used a sandbox, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct CauseView {
+    /// `request`, `bytes` (on a WebSocket that was open already) or `order`.
+    pub kind: String,
+    /// The request: `GET /chat`, without its query.
+    pub request: Option<String>,
+    /// Whose it was; absent for an operator's order.
+    pub subject: Option<String>,
 }
 
 /// One policy plugin.
@@ -103,6 +120,31 @@ pub struct PluginView {
     pub failures: BTreeMap<String, u64>,
     /// Why the last reload of it was not taken over, when it was not.
     pub problem: Option<String>,
+}
+
+/// One limit that somebody has, and how much of it is used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct UsageView {
+    /// Whose.
+    pub tenant: String,
+    /// Whose; absent where the tenant's subjects share it.
+    pub subject: Option<String>,
+    /// Of what: `requests`, `running-ms`.
+    pub meter: String,
+    /// Units per [`per_ms`](Self::per_ms), or at most at any time; absent where
+    /// something is counted that has no limit.
+    pub amount: Option<u64>,
+    /// The period; absent where the limit is no rate.
+    pub per_ms: Option<u64>,
+    /// Units at once; absent where the limit is no rate.
+    pub burst: Option<u64>,
+    /// Units in use, or used and not there again yet.
+    pub used: u64,
+    /// Units left; absent where there is no limit.
+    pub remaining: Option<u64>,
+    /// In how long all of it is there again if none is used until then; absent
+    /// where time does not give it back.
+    pub resets_in_ms: Option<u64>,
 }
 
 /// A time as the API writes it: Unix milliseconds; 0 before 1970.

@@ -12,9 +12,9 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use tidegate_control::{
     About, Access, ControlError, Exposition, Gateway, OpenMetrics, PluginView, Readiness,
-    SandboxView, Token, metrics,
+    SandboxView, Token, UsageView, metrics,
 };
-use tidegate_types::{Incarnation, SandboxKey, Secret};
+use tidegate_types::{Incarnation, SandboxKey, Secret, TenantId};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -106,6 +106,17 @@ impl Gateway for OneSandbox {
     }
     fn plugins(&self) -> Vec<PluginView> {
         vec![PluginView { name: "gatekeeper".into(), ..Default::default() }]
+    }
+    fn usage(&self, tenant: Option<&TenantId>) -> Vec<UsageView> {
+        let lines = ["acme", "beta"].map(|tenant| UsageView {
+            tenant: tenant.into(),
+            meter: "requests".into(),
+            amount: Some(60),
+            used: 20,
+            ..Default::default()
+        });
+        let wanted = |line: &UsageView| tenant.is_none_or(|it| it.as_str() == line.tenant);
+        lines.into_iter().filter(wanted).collect()
     }
     fn metrics(&self, out: &mut Exposition) {
         out.counter(&metrics::REQUESTS, &["2xx"], 7);
@@ -217,6 +228,9 @@ async fn what_there_is_is_shown() {
     };
     shows("/v1/sandboxes", r#"{"sandboxes":[{"awake":null,"cpu_ms""#).await;
     shows("/v1/sandboxes/acme/web", r#""incarnation":3"#).await;
+    shows("/v1/usage", r#""tenant":"beta","#).await;
+    let (status, body) = api.ask(Method::GET, "/v1/usage?tenant=acme").await;
+    assert!(status == StatusCode::OK && !body.contains("beta"), "{body}");
     shows("/v1/sandboxes/a%2Fb%40c/web", r#""tenant":"a/b@c""#).await;
     shows("/v1/plugins", r#"{"plugins":[{"calls":0"#).await;
     shows("/v1/about", r#""version":"1.2.3""#).await;

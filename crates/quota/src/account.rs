@@ -44,6 +44,12 @@ impl Account {
         &self.holdings.limits
     }
 
+    /// Whether this is the same identity under the same limits, as the same account.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.holdings, &other.holdings)
+    }
+
     /// Whether there is any limit of `meter`: whether counting it matters.
     #[must_use]
     pub fn limits_any(&self, meter: Meter) -> bool {

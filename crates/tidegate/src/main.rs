@@ -9,6 +9,7 @@ mod live;
 mod observe;
 mod request;
 mod serve;
+mod usage;
 
 fn main() -> std::process::ExitCode {
     cli::run()

@@ -22,6 +22,7 @@ use tidegate_config::{Config, MetricsAccess};
 use tidegate_control::{Access, Beacon, OpenMetrics, Token};
 use tidegate_driver_linux::LinuxDriver;
 use tidegate_policy::PolicyHost;
+use tidegate_quota::{QuotaConfig, Quotas};
 use tidegate_relay::{Limits, Relay, RelayConfig, ServerConfig, server_tls};
 use tidegate_sandbox::{Driver, Fill, Registry, RegistryConfig};
 use tidegate_types::fault::chain;
@@ -36,6 +37,7 @@ use self::outside::Outside;
 use crate::live::{Live, Loaded};
 use crate::observe::{Delivery, Observer};
 use crate::request::{Front, GATEWAY_INSIDE};
+use crate::usage::{self, Usage};
 
 /// What `serve` is told.
 #[derive(Debug)]
@@ -131,6 +133,13 @@ pub(crate) async fn run(orders: Orders) -> Result<(), Unstartable> {
     .await
     .map_err(|error| chain(&error))?;
 
+    // After the registry, whose lock says that no other gateway uses the directory.
+    let quotas = QuotaConfig::new(server.state_dir.clone());
+    let quotas =
+        blocking(move || Quotas::open(quotas).map_err(|error| vec![chain(&error)])).await?;
+    let usage = Usage::new(quotas);
+    let sampler = usage::sample(Arc::clone(&usage), Arc::clone(&registry), Arc::clone(&live));
+
     let (observer, events) = Observer::new();
     policy.watched_by(Arc::clone(&observer) as _);
     registry.watched_by(Arc::clone(&observer) as _);
@@ -173,6 +182,7 @@ pub(crate) async fn run(orders: Orders) -> Result<(), Unstartable> {
     let ready = Arc::new(AtomicBool::new(true));
     let operator = Operator {
         front: Arc::clone(&front),
+        usage: Arc::clone(&usage),
         policy,
         upstreams: gate,
         outside,
@@ -218,13 +228,19 @@ pub(crate) async fn run(orders: Orders) -> Result<(), Unstartable> {
     let _ = served.await;
     let rest = over.saturating_duration_since(tokio::time::Instant::now());
     let _ = tokio::time::timeout(rest.max(FAREWELL), front.relay.close()).await;
-    drop(reloader);
+    drop((reloader, sampler));
     registry.shutdown().await;
     // Nothing happens any more that could be told.
     let rest = over.saturating_duration_since(tokio::time::Instant::now());
     delivery.close(rest.max(FAREWELL)).await;
     stop_control.cancel();
     let _ = control.await;
+    // Last: what was used until now is saved.
+    blocking(move || {
+        usage.quotas.close();
+        Ok(())
+    })
+    .await?;
     Ok(())
 }
 

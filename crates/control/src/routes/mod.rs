@@ -3,6 +3,7 @@
 mod health;
 mod sandboxes;
 mod tail;
+mod usage;
 
 use std::sync::Arc;
 
@@ -34,6 +35,7 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/metrics", get(health::metrics))
         .route("/v1/about", get(health::about))
         .route("/v1/plugins", get(health::plugins))
+        .route("/v1/usage", get(usage::list))
         .route("/v1/sandboxes", get(sandboxes::list))
         .route("/v1/sandboxes/{tenant}/{name}", get(sandboxes::show).delete(sandboxes::destroy))
         .route("/v1/sandboxes/{tenant}/{name}/wake", post(sandboxes::wake))

@@ -32,7 +32,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
 }
 
 /// What stands after the `?`.
-pub(super) struct Asked<T>(T);
+pub(super) struct Asked<T>(pub(super) T);
 
 impl<S: Send + Sync, T: serde::de::DeserializeOwned> FromRequestParts<S> for Asked<T> {
     type Rejection = Response;

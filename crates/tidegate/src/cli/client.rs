@@ -12,7 +12,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tidegate_control::{PluginView, Problem, SandboxView, Token};
+use tidegate_control::{PluginView, Problem, SandboxView, Token, UsageView};
 
 use super::failure::Failure;
 
@@ -35,6 +35,11 @@ struct Sandboxes {
 #[derive(Deserialize)]
 struct Plugins {
     plugins: Vec<PluginView>,
+}
+
+#[derive(Deserialize)]
+struct Usage {
+    usage: Vec<UsageView>,
 }
 
 impl Client {
@@ -69,6 +74,16 @@ impl Client {
     pub(super) async fn plugins(&self) -> Result<Vec<PluginView>, Failure> {
         let listing: Plugins = self.ask(Method::GET, "/v1/plugins").await?;
         Ok(listing.plugins)
+    }
+
+    /// Limits and what is used of them, in order.
+    pub(super) async fn usage(&self, tenant: Option<&str>) -> Result<Vec<UsageView>, Failure> {
+        let path = match tenant {
+            Some(tenant) => format!("/v1/usage?tenant={}", encoded(tenant)),
+            None => "/v1/usage".to_owned(),
+        };
+        let listing: Usage = self.ask(Method::GET, &path).await?;
+        Ok(listing.usage)
     }
 
     /// Asks, and reads the JSON of the answer.

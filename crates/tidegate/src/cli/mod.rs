@@ -3,7 +3,7 @@
 //! | file | idea |
 //! |---|---|
 //! | `serve`, `check`, `init` | commands that read a configuration |
-//! | `ps`, `logs`, `act`, `plugins` | commands that ask a running gateway |
+//! | `ps`, `logs`, `act`, `usage`, `plugins` | commands that ask a running gateway |
 //! | `find` | where that gateway is, and which sandbox a name means |
 //! | `client` | asking it over HTTP |
 //! | `table`, `text` | showing things to a person |
@@ -27,6 +27,7 @@ mod reference;
 mod serve;
 mod table;
 mod text;
+mod usage;
 
 use std::io;
 use std::process::ExitCode;
@@ -83,6 +84,8 @@ enum Command {
     Stop(act::Names),
     /// End a sandbox and remove its files.
     Destroy(act::Destroy),
+    /// List limits, and how much of them is used.
+    Usage(usage::Usage),
     /// List the policy plugins: what they answer, how often they failed.
     Plugins(plugins::Plugins),
     /// Show the version of this program.
@@ -125,6 +128,7 @@ fn dispatch(place: &Place, command: Command) -> Result<(), Failure> {
         Command::Sleep(names) => names.run(place, act::Action::Sleep),
         Command::Stop(names) => names.run(place, act::Action::Stop),
         Command::Destroy(command) => command.run(place),
+        Command::Usage(command) => command.run(place),
         Command::Plugins(command) => command.run(place),
         Command::Version => text::print(&format!("tidegate {}\n", env!("CARGO_PKG_VERSION"))),
         Command::Completions { shell } => {

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use tidegate_control::SandboxView;
 use tidegate_control::view::unix_ms;
+use tidegate_control::{CauseView, SandboxView};
 
 use super::client::{Client, block_on};
 use super::failure::Failure;
@@ -19,7 +19,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "WHY says why a sandbox is awake, or why it is not: how it ended or failed.\n\
+    after_help = "WHY says why a sandbox is awake: what uses it now and what used it last; or why it\n\
+    is not: how it ended or failed. RESTS IN is when it goes to rest if nobody uses it.\n\
     Looking never wakes.\n\n\
     Examples:\n  tidegate ps\n  tidegate ps --watch\n  tidegate ps --json | jq '.[] | select(.state == \"failed\")'"
 )]
@@ -100,18 +101,44 @@ fn why(it: &SandboxView, ago: impl Fn(u64) -> String) -> String {
         let exit = it.last_exit.as_ref().map(|exit| format!("ended: {exit}"));
         return it.failure.clone().or(exit).unwrap_or_default();
     };
+    let cause = awake.cause.as_ref().map(told);
+    if it.state == "starting" {
+        return cause.map_or_else(String::new, |cause| format!("for {cause}"));
+    }
     let counted = |n: u64, what: &str| match n {
         0 => None,
         1 => Some(format!("1 {what}")),
         n => Some(format!("{n} {what}s")),
     };
+    let used = match (cause, awake.last_activity_ms) {
+        // What is in flight is used now.
+        (Some(cause), _) if awake.in_flight > 0 => Some(cause),
+        (Some(cause), Some(at)) => Some(format!("{cause} {} ago", ago(at))),
+        (None, Some(at)) => Some(format!("used {} ago", ago(at))),
+        (cause, None) => cause,
+    };
     let reasons = [
         awake.keep_alive.then(|| "keep-alive".to_owned()),
         counted(awake.in_flight, "request"),
         counted(awake.websockets, "websocket"),
-        awake.last_activity_ms.map(|at| format!("used {} ago", ago(at))),
+        counted(awake.visitors, "visitor"),
+        used,
     ];
     reasons.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// What it was used for, and by whom.
+fn told(cause: &CauseView) -> String {
+    let what = match (cause.kind.as_str(), &cause.request) {
+        ("request", Some(request)) => request,
+        ("bytes", _) => "websocket bytes",
+        ("order", _) => "an operator's order",
+        (kind, _) => kind,
+    };
+    match &cause.subject {
+        Some(subject) => format!("{what} by {subject}"),
+        None => what.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -128,15 +155,46 @@ mod tests {
             state: "running".into(),
             since_ms: 40_000,
             awake: Some(AwakeView {
-                in_flight: 2,
                 websockets: 1,
+                visitors: 1,
                 last_activity_ms: Some(97_000),
-                keep_alive: false,
+                cause: Some(CauseView {
+                    kind: "bytes".into(),
+                    request: None,
+                    subject: Some("ann".into()),
+                }),
+                ..AwakeView::default()
             }),
             rests_at_ms: Some(220_000),
             memory_bytes: Some(161 << 20),
             cpu_ms: Some(2340),
             template: "web".into(),
+            ..SandboxView::default()
+        };
+        let asks = |path: &str| CauseView {
+            kind: "request".into(),
+            request: Some(format!("GET {path}")),
+            subject: Some("eve".into()),
+        };
+        let used = SandboxView {
+            tenant: "acme".into(),
+            name: "user-eve".into(),
+            state: "running".into(),
+            awake: Some(AwakeView {
+                in_flight: 2,
+                keep_alive: true,
+                last_activity_ms: Some(99_000),
+                cause: Some(asks("/chat")),
+                ..AwakeView::default()
+            }),
+            ..SandboxView::default()
+        };
+        let starting = SandboxView {
+            tenant: "acme".into(),
+            name: "user-eva".into(),
+            state: "starting".into(),
+            since_ms: 99_000,
+            awake: Some(AwakeView { cause: Some(asks("/")), ..AwakeView::default() }),
             ..SandboxView::default()
         };
         let failed = SandboxView {
@@ -148,11 +206,13 @@ mod tests {
             template: "web".into(),
             ..SandboxView::default()
         };
-        let text = table(&[running, failed], 100_000, Layout::Tabs);
+        let text = table(&[running, used, starting, failed], 100_000, Layout::Tabs);
         assert_eq!(
             text,
             "SANDBOX\tSTATE\tSINCE\tWHY\tRESTS IN\tMEMORY\tCPU TIME\tTEMPLATE\tTENANT\n\
-             user-ann\trunning\t1m\t2 requests, 1 websocket, used 3s ago\t2m\t161 MiB\t2.3s\tweb\tacme\n\
+             user-ann\trunning\t1m\t1 websocket, 1 visitor, websocket bytes by ann 3s ago\t2m\t161 MiB\t2.3s\tweb\tacme\n\
+             user-eve\trunning\t1m\tkeep-alive, 2 requests, GET /chat by eve\t-\t-\t-\t-\tacme\n\
+             user-eva\tstarting\t1s\tfor GET / by eve\t-\t-\t-\t-\tacme\n\
              user-bob\tfailed\t0s\tno such\u{fffd}[2J file\t-\t-\t-\tweb\tacme\n"
         );
     }

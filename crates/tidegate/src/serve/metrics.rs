@@ -14,7 +14,19 @@ pub(crate) fn write(operator: &Operator, out: &mut Exposition) {
     policy(operator, out);
     upstreams(operator, out);
     events(operator, out);
+    quotas(operator, out);
     key_sets(operator, out);
+}
+
+fn quotas(operator: &Operator, out: &mut Exposition) {
+    let usage = &operator.usage;
+    for (meter, count) in usage.exceeded().filter(|(_, count)| *count > 0) {
+        out.counter(&m::QUOTA_EXCEEDED, &[meter.as_str()], count);
+    }
+    let (accounts, counted) = usage.quotas.sizes();
+    out.gauge(&m::QUOTA_HELD, &["accounts"], accounts as f64);
+    out.gauge(&m::QUOTA_HELD, &["counted"], counted as f64);
+    out.counter(&m::QUOTA_SAVES, &[], usage.quotas.saves());
 }
 
 fn gateway(operator: &Operator, out: &mut Exposition) {

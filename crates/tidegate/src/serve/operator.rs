@@ -5,30 +5,33 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use tidegate_control::view::unix_ms;
 use tidegate_control::{
-    About, AwakeView, ControlError, Exposition, Gateway, PluginView, Readiness, SandboxView,
+    About, AwakeView, CauseView, ControlError, Exposition, Gateway, PluginView, Readiness,
+    SandboxView, UsageView,
 };
 use tidegate_egress::UpstreamGate;
 use tidegate_policy::{PluginStatus, PolicyHost};
-use tidegate_sandbox::{Phase, Registry, View};
+use tidegate_sandbox::{Cause, Phase, Registry, View, What};
 use tidegate_types::fault::chain;
-use tidegate_types::{Incarnation, SandboxKey};
+use tidegate_types::{Incarnation, LimitKind, SandboxKey, TenantId};
 
 use super::metrics;
 use super::outside::Outside;
 use super::reload;
 use crate::live::Loaded;
 use crate::request::Front;
+use crate::usage::Usage;
 
 /// Answers the control API by asking whoever knows.
 #[derive(Debug)]
 pub(crate) struct Operator {
     pub(crate) front: Arc<Front>,
+    pub(crate) usage: Arc<Usage>,
     pub(crate) policy: Arc<PolicyHost>,
     pub(crate) upstreams: Arc<UpstreamGate>,
     pub(crate) outside: Arc<Outside>,
@@ -123,6 +126,10 @@ impl Gateway for Operator {
         self.policy.status().into_iter().map(plugin).collect()
     }
 
+    fn usage(&self, tenant: Option<&TenantId>) -> Vec<UsageView> {
+        self.usage.quotas.usage(tenant).into_iter().map(used).collect()
+    }
+
     fn metrics(&self, out: &mut Exposition) {
         metrics::write(self, out);
     }
@@ -143,11 +150,14 @@ impl Operator {
     async fn shown(&self, view: View) -> SandboxView {
         // What cannot be measured is not shown; the rest is.
         let stats = self.registry().stats(&view.key).await.ok().flatten().unwrap_or_default();
-        let awake = matches!(view.phase, Phase::Running).then(|| AwakeView {
-            in_flight: u64::from(view.why_awake.in_flight),
-            websockets: u64::from(view.why_awake.attached),
-            last_activity_ms: view.why_awake.last_active.map(unix_ms),
-            keep_alive: view.why_awake.keep_alive,
+        let why = view.why_awake;
+        let awake = matches!(view.phase, Phase::Starting | Phase::Running).then(|| AwakeView {
+            in_flight: u64::from(why.in_flight),
+            visitors: u64::from(why.visitors),
+            websockets: u64::from(why.attached),
+            last_activity_ms: why.last_active.map(unix_ms),
+            keep_alive: why.keep_alive,
+            cause: why.cause.as_deref().map(cause),
         });
         SandboxView {
             tenant: view.key.tenant.to_string(),
@@ -171,6 +181,16 @@ impl Operator {
     }
 }
 
+fn cause(cause: &Cause) -> CauseView {
+    let (kind, request) = match &cause.what {
+        What::Request(line) => ("request", Some(line.clone())),
+        What::Bytes => ("bytes", None),
+        What::Order => ("order", None),
+    };
+    let subject = cause.by.as_ref().map(ToString::to_string);
+    CauseView { kind: kind.to_owned(), request, subject }
+}
+
 fn plugin(status: PluginStatus) -> PluginView {
     let mut failures = BTreeMap::new();
     for hook in &status.hooks {
@@ -190,6 +210,28 @@ fn plugin(status: PluginStatus) -> PluginView {
         calls: status.hooks.iter().map(|hook| hook.calls).sum(),
         failures,
         problem: status.last_problem.map(|problem| problem.to_string()),
+    }
+}
+
+fn used(of: tidegate_quota::Usage) -> UsageView {
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let (amount, per_ms, burst) = match of.limit {
+        Some(LimitKind::Rate { amount, per, burst }) => {
+            (Some(amount), Some(millis(per)), Some(burst))
+        }
+        Some(LimitKind::Ceiling(most)) => (Some(most), None, None),
+        None => (None, None, None),
+    };
+    UsageView {
+        tenant: of.tenant.to_string(),
+        subject: of.subject.map(|subject| subject.to_string()),
+        meter: of.meter.as_str().to_owned(),
+        amount,
+        per_ms,
+        burst,
+        used: of.used,
+        remaining: of.limit.map(|_| of.remaining),
+        resets_in_ms: of.full_in.map(millis),
     }
 }
 
