@@ -42,6 +42,8 @@
 
 #![deny(unsafe_code)]
 
+pub mod claims;
+pub mod cookies;
 pub mod facts;
 pub mod host;
 pub mod placing;

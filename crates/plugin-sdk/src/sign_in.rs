@@ -10,6 +10,7 @@
 
 use serde::Deserialize;
 
+use crate::cookies::{cookie_name, cookies, set_cookie};
 use crate::facts::Facts;
 use crate::plugin::{Credential, denial};
 use crate::text::{Form, Millis, is_encoded, percent_decode, percent_encode};
@@ -118,19 +119,9 @@ impl Places {
 
     fn in_cookie(&self, request: &impl Facts) -> Vec<String> {
         let Some(name) = &self.cookie else { return Vec::new() };
-        let values = request.header_values("cookie");
-        if values.is_empty() {
-            return Vec::new();
-        }
-        let https = request.is_https();
-        let texts = values.iter().filter_map(|value| std::str::from_utf8(value).ok());
-        let pairs = texts.flat_map(|text| text.split(';')).filter_map(|pair| {
-            // Not `trim`, which knows more kinds of space than the host, than RFC
-            // 6265 and than browsers: a sibling could plant `__Host-` behind one.
-            let (key, value) = pair.trim_matches([' ', '\t']).split_once('=')?;
-            is_cookie(key, name, https).then_some(value)
-        });
-        pairs.map(|value| percent_decode(value, Form::Other).unwrap_or_default()).collect()
+        let ours = cookie_name(name, request.is_https());
+        let values = cookies(request, |name| name == ours).into_iter();
+        values.map(|(_, value)| percent_decode(&value, Form::Other).unwrap_or_default()).collect()
     }
 
     /// What an answer that rests on a credential from `place` reports as used.
@@ -175,17 +166,12 @@ impl Places {
         if place != Place::QueryParam || !request.is_navigation() {
             return None;
         }
-        let secure = if request.is_https() { "; Secure" } else { "" };
-        let max_age = lives_ms.unwrap_or(u64::MAX).min(self.session.0) / 1_000;
-        let set_cookie = format!(
-            "{}={}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}",
-            cookie_name(cookie, request.is_https()),
-            percent_encode(token),
-        );
+        let name = cookie_name(cookie, request.is_https());
+        let lives_ms = lives_ms.unwrap_or(u64::MAX).min(self.session.0);
         let mut redirect = denial(303, "signed-in", "Signed in; go on without the token.");
         redirect.headers = vec![
             ("location".into(), without(request, parameter)),
-            ("set-cookie".into(), set_cookie),
+            set_cookie(&name, &percent_encode(token), lives_ms),
             ("cache-control".into(), "no-store".into()),
             ("referrer-policy".into(), "no-referrer".into()),
         ];
@@ -216,27 +202,17 @@ fn bearer(value: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// No sibling sub-domain can plant a cookie whose name begins so.
-const HOST_ONLY: &str = "__Host-";
-
-fn cookie_name(name: &str, https: bool) -> String {
-    if https { [HOST_ONLY, name].concat() } else { name.into() }
-}
-
-/// Whether `key` is what [`cookie_name`] makes of `name`.
-fn is_cookie(key: &str, name: &str, https: bool) -> bool {
-    if https { key.strip_prefix(HOST_ONLY) == Some(name) } else { key == name }
+/// A path as a redirect's target that stays on this host: `//host/` and `/\host/`
+/// name another one to a browser.
+#[must_use]
+pub fn own_path(path: &str) -> String {
+    let elsewhere = matches!(path.as_bytes().get(1), Some(b'/' | b'\\'));
+    if elsewhere { ["/.", path].concat() } else { path.into() }
 }
 
 /// The request's own path and query without one parameter; the others byte for byte.
 fn without(request: &impl Facts, parameter: &str) -> String {
-    let path = request.path();
-    let mut location = String::with_capacity(path.len() + 2);
-    // `//host/` and `/\host/` name another host to a browser.
-    if matches!(path.as_bytes().get(1), Some(b'/' | b'\\')) {
-        location.push_str("/.");
-    }
-    location.push_str(&path);
+    let mut location = own_path(&request.path());
     let query = request.query().unwrap_or_default();
     let others = query.split('&').filter(|p| !p.is_empty() && named(p, parameter).is_none());
     for (at, pair) in others.enumerate() {

@@ -63,6 +63,52 @@ pub fn percent_encode(text: &str) -> String {
     encoded
 }
 
+const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/// RFC 4648 §5, without padding: text that may stand in a URL and in a cookie.
+#[must_use]
+pub fn base64url(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or_default());
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for at in 0..=chunk.len() {
+            let digit = bits >> (18 - 6 * at) & 63;
+            text.push(char::from(DIGITS[digit as usize]));
+        }
+    }
+    text
+}
+
+/// What [`base64url`] made; `None` for anything else, other spellings of the same
+/// bytes included.
+#[must_use]
+pub fn from_base64url(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 2);
+    for chunk in text.as_bytes().chunks(4) {
+        let mut bits = 0;
+        for at in 0..4 {
+            let digit = match chunk.get(at) {
+                None => 0,
+                Some(b'A'..=b'Z') => chunk[at] - b'A',
+                Some(b'a'..=b'z') => chunk[at] - b'a' + 26,
+                Some(b'0'..=b'9') => chunk[at] - b'0' + 52,
+                Some(b'-') => 62,
+                Some(b'_') => 63,
+                Some(_) => return None,
+            };
+            bits = bits << 6 | u32::from(digit);
+        }
+        let [_, whole @ ..] = bits.to_be_bytes();
+        let (kept, rest) = whole.split_at(chunk.len().checked_sub(1).filter(|n| *n > 0)?);
+        if rest.iter().any(|byte| *byte != 0) {
+            return None;
+        }
+        bytes.extend_from_slice(kept);
+    }
+    Some(bytes)
+}
+
 /// A duration as operators write it: `500ms`, `90s`, `10m`, `12h`, `30d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Millis(pub u64);
@@ -105,6 +151,19 @@ mod tests {
         }
         assert_eq!(percent_decode("a+b%2", Form::Query).as_deref(), Some("a b%2"));
         assert_eq!(percent_decode("%ff", Form::Query), None);
+    }
+
+    #[test]
+    fn every_length_of_bytes_comes_back_from_base64url_and_nothing_else_is_read() {
+        let bytes: Vec<u8> = (0..=255).rev().collect();
+        for length in 0..bytes.len() {
+            let text = base64url(&bytes[..length]);
+            assert_eq!(from_base64url(&text).as_deref(), Some(&bytes[..length]), "{text}");
+        }
+        assert_eq!(base64url(b"\xfb\xff\xfe"), "-__-");
+        for wrong in ["A", "AAAAA", "A=", "AA==", "A+A", "AB", "AAB", "\u{e4}A"] {
+            assert_eq!(from_base64url(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

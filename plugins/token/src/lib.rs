@@ -14,6 +14,8 @@ const MAX_REMEMBERED: usize = 4 << 10;
 
 struct Token {
     config: Config,
+    /// Of the secrets of `config.tokens`, in their order.
+    secrets: Vec<String>,
     /// SHA-256 of each token that matched, and whose it is: an index in `tokens`.
     /// Asking the host about every secret again takes a call for each. What secrets
     /// there are doesn't change in the life of an instance.
@@ -53,7 +55,8 @@ impl Plugin for Token {
     }
 
     fn new(config: Config) -> Result<Self, ConfigError> {
-        Ok(Self { config, matched: RefCell::default() })
+        let secrets = config.tokens.iter().map(|holder| holder.secret.clone()).collect();
+        Ok(Self { config, secrets, matched: RefCell::default() })
     }
 }
 
@@ -95,13 +98,8 @@ impl Token {
         let digest = (token.len() <= MAX_REMEMBERED).then(|| tokens::sha256(token.as_bytes()));
         let known = digest.as_ref().and_then(|digest| self.matched.borrow().get(digest).copied());
         let at = known.or_else(|| {
-            let mut at = None;
-            // Every one is compared, so that the time taken doesn't tell which matched.
-            for (candidate, holder) in self.config.tokens.iter().enumerate() {
-                if secrets::matches(&holder.secret, token) {
-                    at = Some(candidate);
-                }
-            }
+            let at = secrets::which(&self.secrets, token);
+            let at = at.and_then(|at| usize::try_from(at).ok());
             self.matched.borrow_mut().extend(digest.zip(at));
             at
         })?;
