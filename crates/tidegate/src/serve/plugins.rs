@@ -7,12 +7,15 @@ use std::sync::Arc;
 
 use tidegate_config::{Config, KeySetSource};
 use tidegate_policy::{
-    ClaimRules, HostConfig, HttpGrant, Isolation, KeySet, Outgoing, PluginProblem, PluginSource,
-    PluginSpec, Secrets,
+    ClaimRules, HostConfig, HttpGrant, Isolation, JournalGrant, KeySet, Outgoing, PluginProblem,
+    PluginSource, PluginSpec, Secrets,
 };
 use tidegate_types::{Secret, SecretName};
 
 use super::key_sets::Published;
+
+/// Where plugins write lines, in the state directory.
+const JOURNALS: &str = "journals";
 
 /// All that the policy host is told, at the start and at each reload.
 pub(crate) struct PolicyInput {
@@ -33,7 +36,9 @@ pub(crate) fn input(
     published: &Published,
 ) -> Result<PolicyInput, Vec<String>> {
     let mut problems = Vec::new();
-    let plugins = config.plugins.iter().filter_map(|p| spec(p, &mut problems)).collect();
+    let plugins =
+        config.plugins.iter().filter_map(|p| spec(p, &config.server.state_dir, &mut problems));
+    let plugins = plugins.collect();
     let mut key_sets = HashMap::new();
     for (name, set) in &config.key_sets {
         match key_set(name, set, secrets, published) {
@@ -64,7 +69,11 @@ pub(crate) fn describe(problems: &[PluginProblem]) -> Vec<String> {
     problems.iter().map(ToString::to_string).collect()
 }
 
-fn spec(plugin: &tidegate_config::Plugin, problems: &mut Vec<String>) -> Option<PluginSpec> {
+fn spec(
+    plugin: &tidegate_config::Plugin,
+    state_dir: &Path,
+    problems: &mut Vec<String>,
+) -> Option<PluginSpec> {
     let source = match &plugin.source {
         tidegate_config::PluginSource::File(path) => PluginSource::File(path.clone()),
         tidegate_config::PluginSource::Builtin(name) => {
@@ -101,6 +110,11 @@ fn spec(plugin: &tidegate_config::Plugin, problems: &mut Vec<String>) -> Option<
             secrets: grant.secrets.iter().map(|name| name.as_str().to_owned()).collect(),
             timeout: grant.timeout,
             max_body: grant.max_body,
+        }),
+        journal: plugin.journal.as_ref().map(|grant| JournalGrant {
+            path: state_dir.join(JOURNALS).join(&grant.file),
+            max_bytes: grant.max_size,
+            keep: grant.keep,
         }),
         ..PluginSpec::new(plugin.name.clone(), source)
     })
