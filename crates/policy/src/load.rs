@@ -133,7 +133,9 @@ impl Loader<'_> {
             ));
         }
         let plugins = self.last.map(Generation::plugins).unwrap_or_default();
-        let Some(before) = plugins.iter().find(|plugin| plugin.spec().name == spec.name) else {
+        let same = |plugin: &&Plugin| plugin.spec().name == spec.name;
+        let before = plugins.iter().find(same).filter(|it| !it.spec().source.is_stand_in());
+        let Some(before) = before.filter(|_| !spec.source.is_stand_in()) else {
             return Ok(());
         };
         let mut added = mould.kept.beyond(&before.mould().kept);
@@ -176,7 +178,13 @@ fn check_bounds(spec: &PluginSpec) -> Result<(), Breach> {
 
 fn read(source: &PluginSource, most: u64) -> Result<Cow<'_, [u8]>, Breach> {
     let path = match source {
-        PluginSource::Builtin { component, .. } => return Ok(Cow::Borrowed(component)),
+        PluginSource::Builtin { component, .. } | PluginSource::StandIn { component, .. } => {
+            return Ok(Cow::Borrowed(component));
+        }
+        PluginSource::Fetched { component, .. } if component.len() as u64 > most => {
+            return Err(too_large(source, most));
+        }
+        PluginSource::Fetched { component, .. } => return Ok(Cow::Borrowed(component)),
         PluginSource::File(path) => path,
     };
     let shown = path.display();
@@ -198,12 +206,16 @@ fn read(source: &PluginSource, most: u64) -> Result<Cow<'_, [u8]>, Breach> {
     // It may grow while it is read.
     file.take(most + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > most {
-        return Err((
-            format!("`{shown}` has more than {most} bytes"),
-            "build it smaller (optimised for size, stripped), or allow more".into(),
-        ));
+        return Err(too_large(source, most));
     }
     Ok(bytes.into())
+}
+
+fn too_large(source: &PluginSource, most: u64) -> Breach {
+    (
+        format!("`{source}` has more than {most} bytes"),
+        "build it smaller (optimised for size, stripped), or allow more".into(),
+    )
 }
 
 /// Tells apart what people really put there. The versions that follow the magic

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use tidegate_types::{PluginName, Secret, TemplateName};
@@ -116,6 +117,21 @@ pub enum PluginSource {
     },
     /// A file, read at every load.
     File(PathBuf),
+    /// Fetched and verified by somebody else.
+    Fetched {
+        /// From where, for people.
+        from: String,
+        /// The component itself.
+        component: Bytes,
+    },
+    /// Stands in for a component that can't be had. What replaces it is judged as if
+    /// nothing had been there before.
+    StandIn {
+        /// Where the component would have come from, for people.
+        from: String,
+        /// A component that fails whatever it is asked.
+        component: Cow<'static, [u8]>,
+    },
 }
 
 impl PluginSource {
@@ -129,6 +145,11 @@ impl PluginSource {
             _ => false,
         }
     }
+
+    /// Whether it stands in for something else.
+    pub(crate) fn is_stand_in(&self) -> bool {
+        matches!(self, Self::StandIn { .. })
+    }
 }
 
 impl fmt::Display for PluginSource {
@@ -136,6 +157,7 @@ impl fmt::Display for PluginSource {
         match self {
             Self::Builtin { name, .. } => write!(f, "builtin:{name}"),
             Self::File(path) => write!(f, "{}", path.display()),
+            Self::Fetched { from, .. } | Self::StandIn { from, .. } => f.write_str(from),
         }
     }
 }
