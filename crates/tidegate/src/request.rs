@@ -17,7 +17,7 @@ use arc_swap::ArcSwap;
 use http::{HeaderName, HeaderValue, Request, Response};
 use tidegate_policy::Decision;
 use tidegate_relay::{
-    ClientBody, DECISION_HEADER, Handler, Peer, Relay, RelayBody, Route, Target, facts,
+    ClientBody, DECISION_HEADER, Handler, Peer, Relay, RelayBody, RelayError, Route, Target, facts,
 };
 use tidegate_sandbox::{Permit, Registry, Sandbox};
 use tidegate_types::fault::chain;
@@ -34,6 +34,7 @@ use self::seen::{Answered, Seen};
 use self::target::Admitted;
 use crate::live::Live;
 use crate::observe::Observer;
+use crate::usage::{Barred, Metered, Usage};
 
 /// How long a person waits for a quick wake before they get a page instead.
 const PAGE_AFTER: Duration = Duration::from_millis(150);
@@ -46,6 +47,8 @@ pub(crate) struct Front {
     /// What a reload replaces.
     pub(crate) live: Arc<ArcSwap<Live>>,
     pub(crate) meters: Meters,
+    /// Counts what is used.
+    pub(crate) usage: Arc<Usage>,
     /// Told of every request that was answered.
     pub(crate) observer: Arc<Observer>,
     /// Cancelled when the gateway closes the WebSockets that are left.
@@ -114,9 +117,11 @@ impl Front {
         if !origin::acceptable(&facts, principal.used.as_ref()) {
             return Err(Refusal::ForeignOrigin);
         }
-        // Where to. Only an identity can have a sandbox.
         let who = Arc::new(principal.identity.clone());
         seen.who = Some(Arc::clone(&who));
+        // How much, before anything is looked for: what is too much costs little.
+        let metered = self.usage.begin(policy, &who, facts.websocket, id).await?;
+        // Where to. Only an identity can have a sandbox.
         let placement = placed(policy.resolve(&facts, &who, id).await)?;
         let template =
             loaded.templates.get(&placement.template).cloned().ok_or(Refusal::TemplateGone)?;
@@ -129,27 +134,76 @@ impl Front {
                 let sandbox = self.registry.find_or_create(&key, &placement, &template);
                 activity::note(&sandbox, &facts, &who);
                 // Counted in: from here on it cannot be put to sleep under this request.
-                admit(&sandbox, &placement, *asked).await?
+                self.admit(&sandbox, &placement, *asked, &metered).await?
             }
             Activity::Passive => activity::visit(&self.registry, &key)?,
         };
 
         // And through. The permit lives as long as the relay needs the sandbox.
         let longest = loaded.config.server.max_message;
-        let judged = messages::judged(&facts, &placement, &self.live, longest, &who, target);
+        let to = (&self.live, &metered, &who);
+        let judged = messages::judged(&facts, &placement, to, longest, target);
         let route = route(Arc::clone(&facts), &template, &who, principal, placement, id);
-        let route = Route { messages: judged, ..route };
-        let target = Arc::new(Admitted { permit, who, leaving: self.leaving.clone() });
+        let mut route = Route { messages: judged, ..route };
+        let fields = metered.fields().into_iter();
+        route.response_headers.extend(fields.map(|(name, value)| HeaderEdit::Append(name, value)));
+        let leaving = self.leaving.clone();
+        let metered = Arc::clone(&metered);
+        let target = Arc::new(Admitted { permit, who, metered, leaving });
         let request = Request::from_parts(head, body);
         let relayed = self.relay.forward(request, route, Arc::clone(&target) as Arc<dyn Target>);
+        let relayed = async {
+            // What was cut short is refused with the limit that did it.
+            relayed.await.map_err(|error| match target.metered.cut() {
+                Some(over) if matches!(error, RelayError::QuotaUsedUp) => Refusal::OverLimit(over),
+                _ => Refusal::Relay(error),
+            })
+        };
         if !target.permit.is_visitor() {
-            return relayed.await.map_err(Refusal::Relay);
+            return relayed.await;
         }
         // What keeps nothing awake may find it going to sleep.
         tokio::select! {
             biased;
-            answer = relayed => answer.map_err(Refusal::Relay),
+            answer = relayed => answer,
             () = target.permit.closing() => Err(Refusal::Asleep),
+        }
+    }
+
+    /// Waits for the sandbox in the way that the placement asks for.
+    async fn admit(
+        &self,
+        sandbox: &Arc<Sandbox>,
+        placement: &Placement,
+        asked: Asked,
+        metered: &Metered,
+    ) -> Result<Permit, Refusal> {
+        if let Some(permit) = sandbox.try_admit() {
+            self.usage.used_by(sandbox.key(), metered);
+            return Ok(permit);
+        }
+        if placement.when_asleep == WhenAsleep::Refuse {
+            return Err(Refusal::Asleep);
+        }
+        // Counted among those that are awake before it is; held until it is, or
+        // until the wake is given up.
+        let _counted = self.usage.before_wake(&self.registry, sandbox, metered)?;
+        if placement.when_asleep == WhenAsleep::Page && asked.navigation {
+            // The wake goes on when nobody waits for it any more.
+            return match tokio::time::timeout(PAGE_AFTER, sandbox.admit()).await {
+                Ok(admitted) => admitted.map_err(Refusal::Wake),
+                Err(_) => Err(Refusal::Waking),
+            };
+        }
+        sandbox.admit().await.map_err(Refusal::Wake)
+    }
+}
+
+impl From<Barred> for Refusal {
+    fn from(barred: Barred) -> Self {
+        match barred {
+            Barred::OverLimit(over) => Self::OverLimit(over),
+            Barred::Policy => Self::Policy,
         }
     }
 }
@@ -179,28 +233,6 @@ fn placed(decision: Decision<Placement>) -> Result<Placement, Refusal> {
         Decision::Denied { denial, .. } => Err(Refusal::Denied(denial)),
         Decision::Unanswered => Err(Refusal::Unplaced),
         Decision::Failed(_) => Err(Refusal::Policy),
-    }
-}
-
-/// Waits for the sandbox in the way that the placement asks for.
-async fn admit(
-    sandbox: &Arc<Sandbox>,
-    placement: &Placement,
-    asked: Asked,
-) -> Result<Permit, Refusal> {
-    if let Some(permit) = sandbox.try_admit() {
-        return Ok(permit);
-    }
-    match placement.when_asleep {
-        WhenAsleep::Refuse => Err(Refusal::Asleep),
-        WhenAsleep::Page if asked.navigation => {
-            // The wake goes on when nobody waits for it any more.
-            match tokio::time::timeout(PAGE_AFTER, sandbox.admit()).await {
-                Ok(admitted) => admitted.map_err(Refusal::Wake),
-                Err(_) => Err(Refusal::Waking),
-            }
-        }
-        WhenAsleep::Hold | WhenAsleep::Page => sandbox.admit().await.map_err(Refusal::Wake),
     }
 }
 

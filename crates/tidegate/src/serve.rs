@@ -133,17 +133,17 @@ pub(crate) async fn run(orders: Orders) -> Result<(), Unstartable> {
     .await
     .map_err(|error| chain(&error))?;
 
-    // After the registry, whose lock says that no other gateway uses the directory.
-    let quotas = QuotaConfig::new(server.state_dir.clone());
-    let quotas =
-        blocking(move || Quotas::open(quotas).map_err(|error| vec![chain(&error)])).await?;
-    let usage = Usage::new(quotas);
-    let sampler = usage::sample(Arc::clone(&usage), Arc::clone(&registry), Arc::clone(&live));
-
     let (observer, events) = Observer::new();
     policy.watched_by(Arc::clone(&observer) as _);
     registry.watched_by(Arc::clone(&observer) as _);
     let delivery = Delivery::start(&observer, events, Arc::clone(&policy));
+
+    // After the registry, whose lock says that no other gateway uses the directory.
+    let quotas = QuotaConfig::new(server.state_dir.clone());
+    let quotas =
+        blocking(move || Quotas::open(quotas).map_err(|error| vec![chain(&error)])).await?;
+    let usage = Usage::new(quotas, Arc::clone(&observer));
+    let sampler = usage::sample(Arc::clone(&usage), Arc::clone(&registry), Arc::clone(&live));
 
     let (draining, leaving) = (CancellationToken::new(), CancellationToken::new());
     let front = Arc::new(Front {
@@ -151,6 +151,7 @@ pub(crate) async fn run(orders: Orders) -> Result<(), Unstartable> {
         relay,
         live: Arc::clone(&live),
         meters: crate::request::Meters::default(),
+        usage: Arc::clone(&usage),
         observer,
         leaving: leaving.clone(),
     });

@@ -20,15 +20,16 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 use tidegate_policy::{Generation, Hook};
 use tidegate_quota::{Account, Exceeded, Quotas};
-use tidegate_sandbox::Registry;
+use tidegate_sandbox::{Phase, Registry, Sandbox};
 use tidegate_types::meter::Counter;
-use tidegate_types::{DecisionId, Identity, Meter, SandboxKey};
+use tidegate_types::{DecisionId, Event, EventKind, Identity, LimitKind, Meter, SandboxKey, Scope};
 
 use self::awake::Awake;
 pub(crate) use self::awake::Waking;
 pub(crate) use self::fields::rate_limit;
 pub(crate) use self::metered::Metered;
 pub(crate) use self::sampler::sample;
+use crate::observe::Observer;
 
 /// Counts what everybody uses. One per gateway.
 #[derive(Debug)]
@@ -36,6 +37,7 @@ pub(crate) struct Usage {
     pub(crate) quotas: Arc<Quotas>,
     awake: Awake,
     exceeded: Exceedings,
+    observer: Arc<Observer>,
 }
 
 /// A limit that is reached, with what the client is told about it.
@@ -43,6 +45,21 @@ pub(crate) struct Usage {
 pub(crate) struct OverLimit {
     pub(crate) exceeded: Exceeded,
     pub(crate) fields: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl OverLimit {
+    fn of(account: &Account, exceeded: Exceeded) -> Self {
+        Self { exceeded, fields: rate_limit(account, exceeded.meter) }
+    }
+
+    /// For the client: which limit.
+    pub(crate) fn detail(&self) -> String {
+        let whose = match self.exceeded.scope {
+            Scope::Subject => "you",
+            Scope::Tenant => "your tenant",
+        };
+        format!("The limit of {} for {whose} is reached.", self.exceeded.meter)
+    }
 }
 
 /// Why nothing may be used.
@@ -55,9 +72,9 @@ pub(crate) enum Barred {
 }
 
 impl Usage {
-    pub(crate) fn new(quotas: Arc<Quotas>) -> Arc<Self> {
+    pub(crate) fn new(quotas: Arc<Quotas>, observer: Arc<Observer>) -> Arc<Self> {
         let awake = Awake::new(Arc::clone(&quotas));
-        Arc::new(Self { quotas, awake, exceeded: Exceedings::default() })
+        Arc::new(Self { quotas, awake, exceeded: Exceedings::default(), observer })
     }
 
     /// Counts a request in, and the WebSocket that it is to become. Where no plugin
@@ -78,37 +95,62 @@ impl Usage {
             websocket.then(|| account.enter(Meter::WebsocketConnections)).transpose()
         });
         match counted {
-            Ok(socket) => Ok(Arc::new(Metered::new(Arc::clone(self), account, socket))),
-            Err(exceeded) => Err(self.refuse(&account, exceeded)),
+            Ok(socket) => Ok(Arc::new(Metered::new(Arc::clone(self), account, socket, id))),
+            Err(exceeded) => Err(self.refuse(&account, exceeded, id)),
         }
     }
 
     /// Counts a sandbox as awake, before it is woken: for as long as the answer is
-    /// held, and then until it rests.
+    /// held, and then until it rests. One that starts already is joined.
     pub(crate) fn before_wake(
         &self,
         registry: &Registry,
-        key: &SandboxKey,
+        sandbox: &Sandbox,
         metered: &Metered,
     ) -> Result<Option<Waking>, Barred> {
-        let Some(account) = metered.account() else { return Ok(None) };
-        let woken = self.awake.wake(registry, key, account);
-        woken.map(Some).map_err(|exceeded| self.refuse(account, exceeded))
+        let Some((account, id)) = metered.account() else { return Ok(None) };
+        if matches!(sandbox.phase(), Phase::Starting | Phase::Running) {
+            self.awake.used_by(sandbox.key(), account);
+            return Ok(None);
+        }
+        let woken = self.awake.wake(registry, sandbox.key(), account);
+        woken.map(Some).map_err(|exceeded| self.refuse(account, exceeded, id))
     }
 
     /// Notes who uses a sandbox that is awake: it is on their account from now on.
     pub(crate) fn used_by(&self, key: &SandboxKey, metered: &Metered) {
-        if let Some(account) = metered.account() {
+        if let Some((account, _)) = metered.account() {
             self.awake.used_by(key, account);
         }
     }
 
-    fn refuse(&self, account: &Account, exceeded: Exceeded) -> Barred {
+    fn refuse(&self, account: &Account, exceeded: Exceeded, id: DecisionId) -> Barred {
+        self.reached(account, exceeded, id);
+        Barred::OverLimit(Box::new(OverLimit::of(account, exceeded)))
+    }
+
+    /// Counts and tells that a limit was reached.
+    fn reached(&self, account: &Account, exceeded: Exceeded, id: DecisionId) {
         self.exceeded.count(exceeded.meter);
-        Barred::OverLimit(Box::new(OverLimit {
-            exceeded,
-            fields: rate_limit(account, exceeded.meter),
-        }))
+        self.observer.emit(|| {
+            let amount = match exceeded.limit {
+                LimitKind::Rate { amount, .. } | LimitKind::Ceiling(amount) => amount,
+            };
+            let event = Event {
+                tenant: Some(account.tenant().clone()),
+                subject: account.subject().cloned(),
+                decision: Some(id),
+                ..Event::now(EventKind::Quota)
+            };
+            let event = event
+                .with("meter", exceeded.meter.as_str())
+                .with("scope", exceeded.scope.as_str())
+                .with("amount", amount.to_string());
+            match exceeded.limit {
+                LimitKind::Rate { per, .. } => event.with("per-ms", per.as_millis().to_string()),
+                LimitKind::Ceiling(_) => event,
+            }
+        });
     }
 
     /// How often each limit was reached.

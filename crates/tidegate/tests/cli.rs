@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use tidegate_control::{
     About, Access, AwakeView, Beacon, ControlError, Exposition, Gateway, OpenMetrics, PluginView,
-    Readiness, SandboxView, Token,
+    Readiness, SandboxView, Token, UsageView,
 };
-use tidegate_types::{Incarnation, SandboxKey};
+use tidegate_types::{Incarnation, SandboxKey, TenantId};
 use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -93,6 +93,17 @@ impl Gateway for Three {
     fn plugins(&self) -> Vec<PluginView> {
         let hooks = vec!["resolve".into()];
         vec![PluginView { name: "rooms".into(), hooks, calls: 3, ..PluginView::default() }]
+    }
+    fn usage(&self, tenant: Option<&TenantId>) -> Vec<UsageView> {
+        let line = UsageView {
+            tenant: tenant.map_or("beta", TenantId::as_str).into(),
+            meter: "sandboxes".into(),
+            amount: Some(2),
+            used: 1,
+            remaining: Some(1),
+            ..UsageView::default()
+        };
+        vec![line]
     }
     fn metrics(&self, _: &mut Exposition) {}
 }
@@ -218,6 +229,16 @@ async fn a_log_goes_through_a_pipe_byte_for_byte() {
     fs::write(&gateway.gateway.log, "one\n\x1b[1mtwo\n").expect("written");
     assert_eq!(gateway.says("logs db").await.out, "one\n\x1b[1mtwo\n");
     assert_eq!(gateway.says("logs -n 1 acme/db").await.out, "\x1b[1mtwo\n");
+}
+
+#[tokio::test]
+async fn limits_and_what_is_used_of_them_are_listed() {
+    let gateway = TestGateway::start().await;
+    for (command, tenant) in [("usage", "beta"), ("usage a/b?c", "a/b?c")] {
+        let said = gateway.says(command).await;
+        let line = format!("\n{tenant}\t*\tsandboxes\t2\t1\t1\t-\n");
+        assert!(said.out.contains(&line), "{}{}", said.out, said.err);
+    }
 }
 
 #[tokio::test]

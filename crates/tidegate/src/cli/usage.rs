@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn limits_are_shown_in_their_units() {
-        let line = |meter: &str, amount, per_ms, used, remaining| UsageView {
+        let line = |meter: &str, amount, per_ms: Option<u64>, used, remaining| UsageView {
             tenant: "acme".into(),
             subject: per_ms.map(|_| "ann".into()),
             meter: meter.into(),

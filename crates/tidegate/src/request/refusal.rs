@@ -9,6 +9,8 @@ use tidegate_relay::{BadRequest, RelayBody, RelayError, problem, waking_page};
 use tidegate_sandbox::WakeError;
 use tidegate_types::{DecisionId, Denial};
 
+use crate::usage::OverLimit;
+
 /// Why a request is not relayed.
 #[derive(Debug)]
 pub(crate) enum Refusal {
@@ -20,6 +22,8 @@ pub(crate) enum Refusal {
     Unauthenticated,
     /// It rests on a cookie and comes from a foreign page.
     ForeignOrigin,
+    /// More is used than policy allows.
+    OverLimit(Box<OverLimit>),
     /// No resolver knows a sandbox for it.
     Unplaced,
     /// A plugin could not decide. The policy host has logged which, and why.
@@ -62,6 +66,8 @@ impl Refusal {
                 "foreign-origin",
                 "A request that is signed in by cookie must come from a page of this very origin.",
             ),
+            // Says which limit itself.
+            Self::OverLimit(_) => (429, "quota-exceeded", "A limit is reached."),
             Self::Unplaced => (404, "no-sandbox", "There is no sandbox for this request."),
             Self::Policy | Self::TemplateGone => {
                 (503, "policy-failed", "The request could not be decided.")
@@ -108,6 +114,7 @@ impl Refusal {
         match self {
             Self::Wake(error) => Some(error.retry_after().unwrap_or(Duration::from_secs(1))),
             Self::Asleep => Some(Duration::from_secs(5)),
+            Self::OverLimit(over) => over.exceeded.retry_after,
             _ => None,
         }
     }
@@ -119,6 +126,12 @@ impl Refusal {
             Self::Relay(error) => return error.answer(decision),
             Self::Waking => return waking_page(decision),
             Self::Denied(denial) => denied(denial, asked, decision),
+            Self::OverLimit(over) => {
+                let Row { status, code, .. } = self.row();
+                let mut response = said(status, code, &over.detail(), asked, decision);
+                response.headers_mut().extend(over.fields.iter().cloned());
+                response
+            }
             _ => {
                 let Row { status, code, detail } = self.row();
                 said(status, code, detail, asked, decision)

@@ -11,12 +11,16 @@ use tidegate_sandbox::driver::{Dialled, DriverError};
 use tidegate_types::{Identity, SandboxKey};
 use tokio_util::sync::CancellationToken;
 
+use crate::usage::Metered;
+
 /// A permit, with the gateway's own end in view.
 #[derive(Debug)]
 pub(crate) struct Admitted {
     pub(crate) permit: Permit,
     /// Whose request it is.
     pub(crate) who: Arc<Identity>,
+    /// What it may use.
+    pub(crate) metered: Arc<Metered>,
     /// Cancelled when the gateway closes the WebSockets that are left.
     pub(crate) leaving: CancellationToken,
 }
@@ -46,12 +50,12 @@ impl Target for Admitted {
         }
     }
 
-    fn client_bytes(&self, _n: u64) -> Flow {
-        Flow::Go
+    fn client_bytes(&self, n: u64) -> Flow {
+        self.metered.ingress(n)
     }
 
-    fn sandbox_bytes(&self, _n: u64) -> Flow {
-        Flow::Go
+    fn sandbox_bytes(&self, n: u64) -> Flow {
+        self.metered.egress(n)
     }
 
     fn active_bytes(&self, _n: u64) {

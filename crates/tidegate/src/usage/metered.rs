@@ -5,9 +5,9 @@ use std::sync::{Arc, OnceLock};
 use http::{HeaderName, HeaderValue};
 use tidegate_quota::{Account, Exceeded, Level};
 use tidegate_relay::Flow;
-use tidegate_types::Meter;
+use tidegate_types::{DecisionId, Meter};
 
-use super::{Barred, OverLimit, Usage, rate_limit};
+use super::{OverLimit, Usage, rate_limit};
 
 /// A request that was counted in. Lives as long as its answer, or as the WebSocket
 /// that it became: then that is no longer open.
@@ -21,6 +21,7 @@ pub(crate) struct Metered {
 struct Counted {
     usage: Arc<Usage>,
     account: Account,
+    decision: DecisionId,
     /// Which bytes matter: looked up once.
     ingress: bool,
     egress: bool,
@@ -30,16 +31,22 @@ struct Counted {
 }
 
 impl Metered {
-    pub(crate) fn new(usage: Arc<Usage>, account: Account, socket: Option<Level>) -> Self {
+    pub(crate) fn new(
+        usage: Arc<Usage>,
+        account: Account,
+        socket: Option<Level>,
+        decision: DecisionId,
+    ) -> Self {
         let (ingress, egress) =
             (account.limits_any(Meter::IngressBytes), account.limits_any(Meter::EgressBytes));
         let cut = OnceLock::new();
-        let counted = Counted { usage, account, ingress, egress, _socket: socket, cut };
+        let counted = Counted { usage, account, decision, ingress, egress, _socket: socket, cut };
         Self { counted: Some(counted) }
     }
 
-    pub(crate) fn account(&self) -> Option<&Account> {
-        self.counted.as_ref().map(|counted| &counted.account)
+    /// Whose, and by which decision.
+    pub(crate) fn account(&self) -> Option<(&Account, DecisionId)> {
+        self.counted.as_ref().map(|counted| (&counted.account, counted.decision))
     }
 
     /// Counts bytes from the client.
@@ -73,11 +80,10 @@ impl Metered {
     }
 
     /// The limit that cut it short, if one did.
-    pub(crate) fn cut(&self) -> Option<Barred> {
+    pub(crate) fn cut(&self) -> Option<Box<OverLimit>> {
         let counted = self.counted.as_ref()?;
         let exceeded = *counted.cut.get()?;
-        let fields = rate_limit(&counted.account, exceeded.meter);
-        Some(Barred::OverLimit(Box::new(OverLimit { exceeded, fields })))
+        Some(Box::new(OverLimit::of(&counted.account, exceeded)))
     }
 }
 
@@ -90,7 +96,7 @@ impl Counted {
         let Err(exceeded) = counted else { return Flow::Go };
         // Both directions may hear of it; it is one event.
         if self.cut.set(exceeded).is_ok() {
-            self.usage.exceeded.count(exceeded.meter);
+            self.usage.reached(&self.account, exceeded, self.decision);
         }
         Flow::Cut
     }
