@@ -9,6 +9,7 @@
 //! | `sleep` | idle sandboxes sleep, the next request wakes them |
 //! | `survival` | the gateway or the application dies, and service goes on |
 //! | `abuse` | one sandbox misbehaves, the others don't notice |
+//! | `audit` | what happened is written down, and no credential with it |
 //! | `bad_input` | what can't work is refused with what is wrong and what to do |
 //! | `reload` | configuration and plugins change under load |
 //! | `upstreams` | models are reachable, their keys aren't |
@@ -19,6 +20,7 @@
 //! | `up` | `cargo xtask up`, from start to Ctrl-C |
 
 mod abuse;
+mod audit;
 mod bad_input;
 mod encrypted;
 mod malformed;
