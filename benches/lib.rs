@@ -1,3 +1,5 @@
 //! What the benches share.
 
+pub mod judged;
+pub mod peers;
 pub mod relayed;

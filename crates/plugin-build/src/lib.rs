@@ -31,6 +31,26 @@ pub fn build(
     target_dir: &Path,
     packages: &[&str],
 ) -> Result<Vec<Vec<u8>>> {
+    let modules = modules(toolchain, workspace, target_dir, packages)?.into_iter();
+    let named = packages.iter().zip(modules);
+    named
+        .map(|(package, path)| {
+            component(&read(&path)?).with_context(|| format!("plugin `{package}`"))
+        })
+        .collect()
+}
+
+/// As [`build`], but stops at the core modules and says where they are: for hosts
+/// other than ours.
+///
+/// # Errors
+/// The compiler's own words when it fails.
+pub fn modules(
+    toolchain: &Toolchain,
+    workspace: &Path,
+    target_dir: &Path,
+    packages: &[&str],
+) -> Result<Vec<PathBuf>> {
     let mut command = Command::new(&toolchain.cargo);
     environment::clean(&mut command);
     command.current_dir(workspace).env("RUSTC", &toolchain.rustc);
@@ -50,13 +70,11 @@ pub fn build(
     if !output.status.success() {
         bail!("can't build the plugins:\n{}", String::from_utf8_lossy(&output.stderr));
     }
-    packages.iter().map(|package| component_of(target_dir, package)).collect()
+    let built = target_dir.join(TARGET).join("release");
+    let file = |package: &&str| built.join(format!("{}.wasm", package.replace('-', "_")));
+    Ok(packages.iter().map(file).collect())
 }
 
-fn component_of(target_dir: &Path, package: &str) -> Result<Vec<u8>> {
-    let file = format!("{}.wasm", package.replace('-', "_"));
-    let path: PathBuf = target_dir.join(TARGET).join("release").join(file);
-    let module =
-        std::fs::read(&path).with_context(|| format!("cargo left no `{}`", path.display()))?;
-    component(&module).with_context(|| format!("plugin `{package}`"))
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("cargo left no `{}`", path.display()))
 }
