@@ -6,6 +6,8 @@
 //! | `sign_in` | tokens become cookies; a cookie's word counts from its own origin |
 //! | `signed` | signed tokens instead of static ones |
 //! | `encrypted` | the same over TLS |
+//! | `activity` | health checks neither wake a sandbox nor keep it awake |
+//! | `messages` | a plugin judges WebSocket messages |
 //! | `sleep` | idle sandboxes sleep, the next request wakes them |
 //! | `survival` | the gateway or the application dies, and service goes on |
 //! | `abuse` | one sandbox misbehaves, the others don't notice |
@@ -20,10 +22,13 @@
 //! | `up` | `cargo xtask up`, from start to Ctrl-C |
 
 mod abuse;
+mod activity;
 mod audit;
 mod bad_input;
+mod built;
 mod encrypted;
 mod malformed;
+mod messages;
 mod openclaw;
 mod page;
 mod reload;
