@@ -5,6 +5,7 @@ mod authority;
 mod contract;
 mod first_party;
 mod hostile;
+mod nonsense;
 mod reload;
 mod signed;
 mod stage;
