@@ -6,6 +6,8 @@
 //! | `/` | a page: who you are, where you are, how often you came |
 //! | `/api/whoami` | the same as JSON |
 //! | `/api/request` | the request as it arrived here: method, target, header fields |
+//! | `/api/bytes?N` | so many bytes, at most 64 Mi |
+//! | `/api/count` | how many bytes the request's body has |
 //! | `/ws` | a WebSocket that says everything back |
 //!
 //! **Not in here:** anything the gateway itself uses.
@@ -20,7 +22,7 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde_json::json;
@@ -28,6 +30,9 @@ use tokio::net::TcpListener;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
+
+/// The most that `/api/bytes` gives.
+const MOST_BYTES: usize = 64 << 20;
 
 const PAGE: &str = include_str!("hello/page.html");
 
@@ -65,7 +70,7 @@ async fn serve(port: u16) -> anyhow::Result<()> {
         tokio::spawn(async move {
             let service = hyper::service::service_fn(move |request| {
                 let hello = Arc::clone(&hello);
-                async move { Ok::<_, std::convert::Infallible>(hello.answer(request, peer)) }
+                async move { Ok::<_, std::convert::Infallible>(hello.answer(request, peer).await) }
             });
             let connection = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service)
@@ -77,7 +82,7 @@ async fn serve(port: u16) -> anyhow::Result<()> {
 }
 
 impl Hello {
-    fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
         match request.uri().path() {
             "/" => {
                 self.count_visit();
@@ -85,6 +90,11 @@ impl Hello {
             }
             "/api/whoami" => self.whoami(&request, peer),
             "/api/request" => echo_request(&request),
+            "/api/bytes" => {
+                let asked = request.uri().query().and_then(|query| query.parse().ok());
+                typed("text/plain", "b".repeat(asked.unwrap_or(0).min(MOST_BYTES)))
+            }
+            "/api/count" => count(request.into_body()).await,
             "/ws" => echo_websocket(request),
             _ => {
                 let mut missing = typed("text/plain", "there is nothing here\n".into());
@@ -134,6 +144,14 @@ fn echo_request(request: &Request<Incoming>) -> Response<Full<Bytes>> {
         "headers": headers,
     });
     typed("application/json", text.to_string())
+}
+
+async fn count(mut body: Incoming) -> Response<Full<Bytes>> {
+    let mut bytes = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        bytes += frame.data_ref().map_or(0, Bytes::len);
+    }
+    typed("application/json", json!({ "bytes": bytes }).to_string())
 }
 
 fn echo_websocket(mut request: Request<Incoming>) -> Response<Full<Bytes>> {
