@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::repo::Repo;
-use crate::{cargo, process, setup};
+use crate::{cargo, process, say, setup};
 
 /// Runs the benchmarks of `benches/`.
 #[derive(Args)]
@@ -18,6 +18,9 @@ impl Bench {
     pub(crate) fn run(self) -> Result<()> {
         let repo = Repo::find()?;
         setup::for_building()?;
+        for missing in setup::for_benches(&repo) {
+            say::line(format_args!("  {missing}"));
+        }
         process::openly(
             cargo::command(&repo)
                 .args(["bench", "--package", "tidegate-benches"])

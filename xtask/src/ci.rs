@@ -18,7 +18,8 @@ pub(crate) fn run() -> Result<()> {
     say::line("formatting");
     process::openly(cargo::command(&repo).args(["fmt", "--all", "--check"]))?;
     // Workspaces of their own: for another target, in another mode.
-    for other in ["plugins/Cargo.toml", "fuzz/Cargo.toml"] {
+    for other in ["plugins/Cargo.toml", "fuzz/Cargo.toml", "benches/peers/envoy-filter/Cargo.toml"]
+    {
         process::openly(cargo::command(&repo).args([
             "fmt",
             "--all",

