@@ -273,6 +273,48 @@ async fn memory_and_processes_are_measured_and_keep_others_from_waking() {
 }
 
 #[tokio::test]
+async fn processor_time_that_is_used_up_keeps_a_sandbox_from_waking() {
+    let limits = r#"{ meter = "cpu-ms", amount = 1, per = "1h" }"#;
+    let gateway = Gateway::start(limited(limits)).await;
+    assert_eq!(gateway.get("alice", WHO).await.status, StatusCode::OK);
+    if gateway.sandbox("alice").await.json()["cpu_ms"].is_null() {
+        return crate::skipped("processor_time_that_is_used_up", "the driver measures none here");
+    }
+    until("it is used up", async || usage(&gateway, "cpu-ms").await["remaining"] == 0).await;
+    assert_eq!(gateway.get("alice", WHO).await.status, StatusCode::OK, "it runs on");
+    gateway.tell("alice", "sleep").await;
+    refused(&gateway.get("alice", WHO).await, "The limit of cpu-ms for you is reached.");
+}
+
+#[tokio::test]
+async fn a_judged_websocket_is_closed_with_1008_when_its_messages_are_used_up() {
+    let plugin = crate::built::component("chaperone");
+    let judge = format!(
+        "\n[[plugin]]\nname = \"chaperone\"\nsource = {:?}\n[plugin.config]\n",
+        plugin.display().to_string()
+    );
+    let limits = r#"{ meter = "websocket-messages", amount = 6, per = "1h" }"#;
+    let setup = limited(limits).adding(&judge);
+    let placed = "port = 3000\nsandbox";
+    let setup = setup.replacing(placed, "port = 3000\nrelay = \"messages\"\nsandbox");
+    let gateway = Gateway::start(setup).await;
+    let mut socket = gateway.websocket(Ask::get("alice", "/ws")).await.expect("it opens");
+    let mut echoed = 0;
+    let said = loop {
+        // It may be closed already.
+        let _ = socket.send(Message::text("hello")).await;
+        match socket.next().await {
+            Some(Ok(Message::Text(_))) => echoed += 1,
+            Some(Ok(Message::Ping(_))) => {}
+            Some(Ok(Message::Close(frame))) => break frame.map(|it| (it.code.into(), it.reason)),
+            other => panic!("{other:?} after {echoed}"),
+        }
+    };
+    let (code, reason): (u16, _) = said.expect("it says why");
+    assert_eq!((code, reason.as_str(), echoed), (1008, "quota", 3));
+}
+
+#[tokio::test]
 async fn of_two_who_wake_sandboxes_at_once_for_the_last_place_one_does() {
     let limits = r#"{ meter = "sandboxes", amount = 1, scope = "tenant" }"#;
     let gateway = Gateway::start(limited(limits)).await;

@@ -93,6 +93,8 @@ impl Sampler {
         let (mut memory, mut processes) = (Vec::new(), Vec::new());
         let mut measured = stream::iter(running)
             .map(|it| async move {
+                // A driver may read files without ever waiting: requests go between.
+                tokio::task::yield_now().await;
                 // What cannot be measured counts as nothing: it may just have ended.
                 let stats = self.registry.stats(&it.key).await.ok().flatten().unwrap_or_default();
                 (it, stats)
