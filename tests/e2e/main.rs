@@ -17,6 +17,7 @@
 //! | `upstreams` | models are reachable, their keys aren't |
 //! | `malformed` | HTTP that isn't |
 //! | `unprivileged` | the same without root |
+//! | `oidc` | people sign in at an OpenID provider |
 //! | `openclaw` | the real application, two users, its own protocol |
 //! | `page` | the same in a real browser |
 //! | `up` | `cargo xtask up`, from start to Ctrl-C |
@@ -29,6 +30,7 @@ mod built;
 mod encrypted;
 mod malformed;
 mod messages;
+mod oidc;
 mod openclaw;
 mod page;
 mod reload;
