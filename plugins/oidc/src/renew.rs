@@ -19,6 +19,11 @@ const GRACE_MS: u64 = 60_000;
 const ATTEMPT_MS: u64 = 15_000;
 /// How long it is remembered that a refresh token was used.
 const USED_MS: u64 = 3_600_000;
+/// What the count of a refresh token's uses grows by when the provider ended it.
+const ENDED: i64 = 1_000_000;
+
+/// When it is tried again after the provider signed with a key that isn't known yet.
+const SOON_MS: u64 = 40_000;
 
 /// What became of a session.
 pub(crate) enum Renewed {
@@ -38,8 +43,10 @@ impl Oidc {
         let otherwise = |session| if still_good { Renewed::AsItIs(session) } else { Renewed::Over };
         let name = base64url(&tokens::sha256(renewal.token.as_bytes()));
         let used = ["used ", &name].concat();
-        if counters::add(&used, 0, USED_MS) > 0 {
-            return Ok(otherwise(session));
+        match counters::add(&used, 0, USED_MS) {
+            ..=0 => {}
+            ENDED.. => return Ok(Renewed::Over),
+            _ => return Ok(otherwise(session)),
         }
         let slot = asked.now_ms / ATTEMPT_MS;
         if counters::add(&format!("attempt {slot} {name}"), 1, 2 * ATTEMPT_MS) > 1 {
@@ -53,7 +60,7 @@ impl Oidc {
                 return if still_good { Ok(Renewed::AsItIs(session)) } else { Err(failed) };
             }
             Err(_) => {
-                counters::add(&used, 1, USED_MS);
+                counters::add(&used, ENDED, USED_MS);
                 return Ok(Renewed::Over);
             }
         };
@@ -62,6 +69,7 @@ impl Oidc {
             counters::add(&used, 1, USED_MS);
         }
         let Some(next) = self.next(asked, &session, given, &renewal.token) else {
+            counters::add(&used, ENDED, USED_MS);
             return Ok(Renewed::Over);
         };
         match next.kept(asked)? {
@@ -88,7 +96,17 @@ impl Oidc {
             next.renewal = token.map(|token| Renewal::new(token, lives_ms, asked.now_ms));
             return Some(next);
         };
-        let claims = self.provider.claims(&token, None).ok()?;
+        let claims = match self.provider.claims(&token, None) {
+            Ok(claims) => claims,
+            // The provider has changed its keys, and they are being fetched by now.
+            Err(NoTokens::UnknownKey) => {
+                let mut next = session.clone();
+                let token = given.refresh_token;
+                next.renewal = token.map(|token| Renewal::new(token, SOON_MS, asked.now_ms));
+                return Some(next);
+            }
+            Err(_) => return None,
+        };
         // Core §12.2: the same person, or something is very wrong.
         let same = claims.text("sub").as_deref() == Some(session.provider_subject.as_str());
         if !same || !self.config.allows(&claims) {
