@@ -13,8 +13,6 @@ use crate::pool::Pool;
 use crate::state::State;
 use crate::witness::Witness;
 
-/// Instances of all plugins and generations together, idle ones included.
-const MAX_INSTANCES: u32 = PluginSpec::MAX_INSTANCES as u32;
 /// Core instances of a component: its module, an adapter's, a few shims.
 const CORE_INSTANCES: u32 = 16;
 
@@ -30,8 +28,10 @@ pub(crate) struct Runtime {
 }
 
 impl Runtime {
-    pub(crate) fn start() -> wasmtime::Result<Self> {
-        let engine = Engine::new(&config())?;
+    /// With room for so many instances of all plugins and generations together, idle
+    /// ones included.
+    pub(crate) fn start(instances: u32) -> wasmtime::Result<Self> {
+        let engine = Engine::new(&config(instances))?;
         let mut linker = Linker::new(&engine);
         interfaces::link(&mut linker)?;
         let ticker = Ticker::start(engine.clone(), REST_AFTER)?;
@@ -61,14 +61,15 @@ impl Runtime {
     }
 }
 
-fn config() -> Config {
+fn config(instances: u32) -> Config {
     let mut places = PoolingAllocationConfig::default();
     places
-        .total_component_instances(MAX_INSTANCES)
-        .total_core_instances(MAX_INSTANCES * 4)
+        .total_component_instances(instances)
+        .total_core_instances(instances.saturating_mul(4))
         // Each reserves four gibibytes of addresses, and of nothing else.
-        .total_memories(MAX_INSTANCES)
-        .total_tables(MAX_INSTANCES * 4)
+        .total_memories(instances)
+        .total_tables(instances.saturating_mul(4))
+        .total_stacks(instances)
         .max_core_instances_per_component(CORE_INSTANCES)
         .max_memories_per_component(4)
         .max_tables_per_component(CORE_INSTANCES)

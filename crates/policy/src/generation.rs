@@ -223,9 +223,8 @@ impl Generation {
     /// As [`observe`](Self::observe), for one plugin: each may have its own pace. Says
     /// whether it was told.
     pub async fn observe_by(&self, observer: &PluginName, events: &[Event]) -> bool {
-        let named = |plugin: &&Plugin| {
-            plugin.spec().name == *observer && plugin.serves(Hook::Observe)
-        };
+        let named =
+            |plugin: &&Plugin| plugin.spec().name == *observer && plugin.serves(Hook::Observe);
         let Some(plugin) = self.plugins.iter().find(named) else { return false };
         let batch = Told(events.iter().map(told).collect());
         ask_one(&batch, plugin, &About::default()).await.is_ok()

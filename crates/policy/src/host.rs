@@ -41,7 +41,7 @@ impl PolicyHost {
     /// # Errors
     /// Every problem of every plugin.
     pub fn new(config: HostConfig, specs: Vec<PluginSpec>) -> Result<Self, Vec<PluginProblem>> {
-        let runtime = Runtime::start().map_err(|error| {
+        let runtime = Runtime::start(config.max_instances).map_err(|error| {
             let what = format!("the WASM engine can't start: {error:#}");
             vec![PluginProblem::of_host(what, "check the limits on address space and threads")]
         })?;
@@ -142,8 +142,15 @@ fn generation(
     specs: Vec<PluginSpec>,
     last: Option<&Generation>,
 ) -> Result<Generation, Vec<PluginProblem>> {
-    let HostConfig { cache_dir, secrets, key_sets, known_templates, outgoing, max_component } =
-        config;
+    let HostConfig {
+        cache_dir,
+        secrets,
+        key_sets,
+        known_templates,
+        outgoing,
+        max_component,
+        max_instances: _,
+    } = config;
     let mut problems: Vec<_> = weak_key_sets(&key_sets);
     problems.extend(duplicates(&specs));
     let loader = Loader { runtime, cache: Cache::open(cache_dir), max_component, last };

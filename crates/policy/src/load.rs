@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::io::Read as _;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 
@@ -50,11 +51,15 @@ impl Loader<'_> {
     fn try_load(
         &self,
         around: Arc<Surroundings>,
-        spec: PluginSpec,
+        mut spec: PluginSpec,
         candidate: &mut Option<Candidate>,
     ) -> Result<Plugin, Breach> {
         check_bounds(&spec)?;
         let (sha256, mould) = self.component(&spec, candidate)?;
+        // What it was compiled to is all that is needed from here on.
+        if let PluginSource::Fetched { component, .. } = &mut spec.source {
+            *component = Bytes::new();
+        }
         self.check_grants(&spec, &mould)?;
         let config = serde_json::to_string(&spec.config).map_err(|error| {
             (format!("its configuration isn't JSON: {error}"), "mend it".into())

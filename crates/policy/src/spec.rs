@@ -83,8 +83,8 @@ impl PluginSpec {
     pub const MAX_MEMORY: u64 = 1 << 30;
     /// The bound on instances where the operator names none.
     pub const DEFAULT_INSTANCES: usize = 128;
-    /// The largest bound on instances that may be granted: what there is for all
-    /// plugins together.
+    /// The largest bound on instances that may be granted: what there usually is for
+    /// all plugins together.
     pub const MAX_INSTANCES: usize = 1_000;
 
     /// A plugin with the default bounds, shared instances and an empty configuration.
@@ -212,12 +212,17 @@ pub struct HostConfig {
     /// Bytes that a component may have. A compilation can't be interrupted, and its
     /// time and memory grow with the component: this is what bounds them.
     pub max_component: u64,
+    /// Instances of all plugins and generations together, idle ones included. Each
+    /// reserves four gibibytes of addresses, and no memory. Counts at the start alone.
+    pub max_instances: u32,
 }
 
 impl HostConfig {
     /// The bound on components where nobody names one. An interpreter and its
     /// program have 12 to 20 MB.
     pub const DEFAULT_MAX_COMPONENT: u64 = 32 << 20;
+    /// The bound on instances where nobody names one.
+    pub const DEFAULT_MAX_INSTANCES: u32 = 1_000;
 }
 
 impl Default for HostConfig {
@@ -230,6 +235,7 @@ impl Default for HostConfig {
             known_templates: HashSet::new(),
             outgoing: None,
             max_component: Self::DEFAULT_MAX_COMPONENT,
+            max_instances: Self::DEFAULT_MAX_INSTANCES,
         }
     }
 }

@@ -4,8 +4,10 @@
 mod authority;
 mod contract;
 mod first_party;
+mod hoarder;
 mod hostile;
 mod nonsense;
+mod poison;
 mod reload;
 mod signed;
 mod stage;

@@ -134,3 +134,74 @@ fn a_cache_that_others_may_write_is_not_used() {
     drop(PolicyHost::new(config, vec![hostile(json!({}))]).expect("good"));
     assert_eq!(std::fs::read_dir(dir.path()).expect("readable").count(), 0);
 }
+
+/// The plugin `gate`, which is another component from one configuration to the next.
+fn gate(is: PluginSpec, allow: &[&str]) -> PluginSpec {
+    let allow = allow.iter().map(|it| (*it).to_owned()).collect();
+    PluginSpec { name: plugin_name("gate"), allow, ..is }
+}
+
+fn token() -> PluginSpec {
+    pair("old").remove(0)
+}
+
+#[test]
+fn a_reload_that_adds_hooks_or_imports_is_refused_unless_they_are_allowed() {
+    let host = host(vec![gate(token(), &[])]);
+    let refused = |allow: &[&str]| {
+        let problems = host.reload(config(), vec![gate(hostile(json!({})), allow)]);
+        problems.map_err(|problems| problems[0].clone())
+    };
+    let problem = refused(&[]).expect_err("it adds something");
+    let text = problem.to_string();
+    assert!(text.contains("does what the version that runs does not: `resolve`"), "{text}");
+    assert!(text.contains(r#"write `allow = ["resolve", "#), "{text}");
+    assert_eq!(problem.candidate.expect("looked at").sha256.len(), 64);
+    assert_eq!(host.status()[0].hooks.len(), 1);
+    // What was said to be written is enough, and less isn't.
+    let list = text.split_once("allow = [").and_then(|(_, rest)| rest.split_once(']'));
+    let allow: Vec<_> =
+        list.expect("a list").0.split(", ").map(|it| it.trim_matches('"')).collect();
+    let (all, first) = (allow.as_slice(), &allow[..1]);
+    if first.len() < all.len() {
+        let text = refused(first).expect_err("not enough").to_string();
+        assert!(!text.contains("`resolve`"), "{text}");
+    }
+    refused(all).expect("allowed");
+    assert_eq!(host.status()[0].hooks.len(), 2);
+    // What the running version does needs no leave any more.
+    refused(&[]).expect("the same");
+}
+
+#[test]
+fn what_runs_already_is_not_compiled_again() {
+    let dir = TempDir::new().expect("a directory");
+    let (cache, file) = (dir.path().join("compiled"), dir.path().join("p.wasm"));
+    let config = || HostConfig { cache_dir: Some(cache.clone()), ..config() };
+    std::fs::write(&file, built("hostile")).expect("writable");
+    let spec = || PluginSpec::new(plugin_name("p"), PluginSource::File(file.clone()));
+    let host = PolicyHost::new(config(), vec![spec()]).expect("good");
+    std::fs::remove_dir_all(&cache).expect("made");
+    host.reload(config(), vec![spec(), hostile(json!({}))]).expect("good");
+    let compiled = std::fs::read_dir(&cache).expect("made").count();
+    assert_eq!((compiled, host.current().number()), (0, 2));
+    granted(authenticate(&host, &request("GET http://h/", &[])));
+}
+
+#[test]
+fn nothing_of_a_thousand_generations_is_left_but_the_last() {
+    let host = host(pair("old"));
+    let facts = request("GET http://h/", &[("authorization", "Bearer alice-token")]);
+    let mut before = Vec::new();
+    for n in 0..1_000 {
+        let current = host.current();
+        granted(at_once(current.authenticate(&facts, DecisionId::random())));
+        before.push(std::sync::Arc::downgrade(&current));
+        host.reload(config(), pair(if n % 2 == 0 { "new" } else { "old" })).expect("good");
+    }
+    assert!(before.iter().all(|generation| generation.upgrade().is_none()));
+    let status = host.status();
+    assert_eq!(status[0].generation, 1_001);
+    assert!(status.iter().all(|plugin| plugin.instances.leased == 0));
+    assert!(status.iter().all(|plugin| plugin.instances.idle <= 1));
+}
