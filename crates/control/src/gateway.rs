@@ -64,6 +64,10 @@ pub trait Gateway: Send + Sync + 'static {
     /// The policy plugins, in the order in which they are asked.
     fn plugins(&self) -> Vec<PluginView>;
 
+    /// Why the latest reload of configuration and plugins was refused, a line for
+    /// each thing to put right; empty when it wasn't.
+    fn refused(&self) -> Vec<String>;
+
     /// Limits and what is used of them, of one tenant or of all. Only what matters
     /// now: whoever has used nothing lately is not in it.
     fn usage(&self, tenant: Option<&TenantId>) -> Vec<UsageView>;

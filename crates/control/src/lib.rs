@@ -30,4 +30,7 @@ pub use error::{ControlError, Problem};
 pub use gateway::{Gateway, Readiness};
 pub use metrics::Exposition;
 pub use server::serve;
-pub use view::{About, AwakeView, CauseView, PluginView, SandboxView, UsageView};
+pub use view::{
+    About, AwakeView, CandidateView, CauseView, HookView, PluginView, SandboxView, TenantTimeView,
+    UsageView,
+};

@@ -68,6 +68,8 @@ metrics! {
         "From a request's head towards the sandbox to the head of its answer.";
     WEBSOCKETS: Gauge "tidegate_websockets" []
         "WebSockets open now.";
+    MESSAGES: Counter "tidegate_websocket_messages_total" ["direction"]
+        "Messages passed on by WebSockets whose messages are judged, by direction: in is from clients, out is towards them.";
     SANDBOXES: Gauge "tidegate_sandboxes" ["state"]
         "Sandboxes known, by state.";
     SANDBOX_STARTS: Counter "tidegate_sandbox_starts_total" ["outcome"]
@@ -84,6 +86,10 @@ metrics! {
         "How long calls of plugins took, by hook.";
     POLICY_RELOADS: Counter "tidegate_policy_reloads_total" ["outcome"]
         "Reloads of configuration and plugins, by outcome: taken or refused.";
+    POLICY_CANDIDATE_REFUSED: Gauge "tidegate_policy_candidate_refused" []
+        "1 while the latest reload stands refused and the last good one serves, else 0.";
+    POLICY_GENERATION: Gauge "tidegate_policy_generation" []
+        "The generation of plugins that serves; grows with each reload taken.";
     PLUGIN_HTTP: Counter "tidegate_plugin_http_total" ["plugin", "outcome"]
         "Calls of plugins to HTTP services, by what became of them.";
     PLUGIN_HTTP_DURATION: Histogram "tidegate_plugin_http_duration_seconds" ["plugin"]

@@ -102,24 +102,93 @@ pub struct PluginView {
     pub name: String,
     /// Its own version.
     pub version: String,
-    /// `builtin:token` or a path.
+    /// What it says of itself.
+    pub description: String,
+    /// `builtin:token`, a path, `https://…` or `oci://…`
     pub source: String,
     /// SHA-256 of its component, in hex.
     pub sha256: String,
+    /// SHA-256 of its manifest in a registry, in hex.
+    pub manifest: Option<String>,
+    /// Whether its signature was verified.
+    pub signed: bool,
+    /// Why its source gave nothing, and a copy serves, or nothing at all.
+    pub source_problem: Option<String>,
+    /// The version of the contract that it was made for: `0.2.0`.
+    pub contract: String,
+    /// What it imports of the host: `http`, `log`.
+    pub imports: Vec<String>,
     /// Which consistent set of plugins it belongs to; grows with each reload.
     pub generation: u64,
-    /// The questions it answers: `authenticate`, `resolve`.
-    pub hooks: Vec<String>,
+    /// The questions it answers, in the order in which a request meets them.
+    pub hooks: Vec<HookView>,
     /// `call`, `tenant` or `shared`.
     pub isolation: String,
     /// How long one call may take.
     pub deadline_ms: u64,
+    /// Bytes of memory that one instance may have.
+    pub memory_limit_bytes: u64,
+    /// Bytes of memory of all its instances.
+    pub memory_bytes: u64,
+    /// Instances at work.
+    pub instances_busy: u64,
+    /// Instances at rest.
+    pub instances_idle: u64,
+    /// Instances that it may have.
+    pub instances_limit: u64,
     /// Calls so far.
     pub calls: u64,
-    /// Failed calls by reason: `trap`, `deadline`.
+    /// Failed calls by reason: `trap`, `timed-out`.
     pub failures: BTreeMap<String, u64>,
-    /// Why the last reload of it was not taken over, when it was not.
+    /// What it computed for whom since the last reload, who had most first; at most
+    /// five.
+    pub tenants: Vec<TenantTimeView>,
+    /// Microseconds computed for everybody else, and before a tenant was known.
+    pub others_us: u64,
+    /// The component that was to replace it and was refused.
+    pub candidate: Option<CandidateView>,
+    /// Why the last reload of it was not taken over, when it was not, and what to do.
     pub problem: Option<String>,
+}
+
+/// One hook of one plugin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct HookView {
+    /// `authenticate`
+    pub hook: String,
+    /// Its place among the plugins that answer this; 1 is asked first.
+    pub order: u64,
+    /// What follows when it fails: `503`.
+    pub on_failure: String,
+    /// Calls so far.
+    pub calls: u64,
+    /// Failed calls by reason.
+    pub failures: BTreeMap<String, u64>,
+    /// Questions that aren't asked any more because they killed it again and again.
+    pub poisonous: u64,
+    /// The time that half of the calls stayed within, in nanoseconds; estimated from
+    /// a histogram.
+    pub p50_ns: Option<u64>,
+    /// The time that 99 of 100 calls stayed within.
+    pub p99_ns: Option<u64>,
+}
+
+/// What a plugin computed for one tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct TenantTimeView {
+    /// Whose calls.
+    pub tenant: String,
+    /// Microseconds.
+    pub time_us: u64,
+}
+
+/// A component that was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct CandidateView {
+    /// SHA-256 of it, in hex.
+    pub sha256: String,
+    /// What it calls its version, where it came to that.
+    pub version: Option<String>,
 }
 
 /// One limit that somebody has, and how much of it is used.

@@ -107,6 +107,9 @@ impl Gateway for OneSandbox {
     fn plugins(&self) -> Vec<PluginView> {
         vec![PluginView { name: "gatekeeper".into(), ..Default::default() }]
     }
+    fn refused(&self) -> Vec<String> {
+        vec!["plugin `gatekeeper`: it is no component".into()]
+    }
     fn usage(&self, tenant: Option<&TenantId>) -> Vec<UsageView> {
         let lines = ["acme", "beta"].map(|tenant| UsageView {
             tenant: tenant.into(),

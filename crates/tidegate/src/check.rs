@@ -12,6 +12,7 @@ use tidegate_sandbox::driver::Severity;
 use tidegate_types::{Template, TemplateName};
 
 use crate::live::Loaded;
+use crate::serve::components::{Components, When};
 use crate::serve::outside::Outside;
 use crate::serve::{blocking, drivers, plugins, upstreams};
 
@@ -26,13 +27,16 @@ pub(crate) async fn machine(config: Config) -> Result<Vec<String>, Vec<String>> 
         let loaded = blocking(move || Loaded::of(config)).await?;
         let outside = Outside::new(&loaded.config.server, &scratch.0).map_err(|it| vec![it])?;
         let published = outside.key_sets(&loaded.config).await?;
-        let input = plugins::input(
-            &loaded.config,
-            &loaded.secrets,
-            &scratch.0,
-            outside.outgoing(),
-            &published,
-        )?;
+        let (server, dir) = (loaded.config.server.clone(), scratch.0.clone());
+        let components =
+            blocking(move || Components::new(&server, &dir).map_err(|it| vec![it])).await?;
+        let means = plugins::Means {
+            state_dir: &scratch.0,
+            outgoing: outside.outgoing(),
+            published: &published,
+            components: components.gather(&loaded, When::Start).await?,
+        };
+        let input = plugins::input(&loaded, means)?;
         blocking(move || {
             PolicyHost::new(input.host, input.plugins)
                 .map(drop)

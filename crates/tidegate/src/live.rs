@@ -13,7 +13,7 @@ use tidegate_types::{Secret, SecretName, Template, TemplateName};
 #[derive(Debug)]
 pub(crate) struct Live {
     pub(crate) policy: Arc<Generation>,
-    pub(crate) loaded: Loaded,
+    pub(crate) loaded: Arc<Loaded>,
 }
 
 /// One loaded configuration with its secrets.

@@ -1,7 +1,7 @@
 //! What happened, told to plugins that want to know: never waited for.
 //!
 //! ```text
-//! emit ─▶ queue (8192) ─▶ batches (≤ 256 or 200 ms) ─▶ one lane per observer ─▶ on-events
+//! emit ─▶ queue (8192) ─▶ batches (≤ 64 or 200 ms)  ─▶ one lane per observer ─▶ on-events
 //!  one atomic load         one task                     each at its own pace
 //!  when nobody wants it
 //! ```

@@ -1,12 +1,15 @@
 //! `tidegate serve`: puts the gateway together and runs it until it is told to end.
 
+mod changes;
 mod companion;
+pub(crate) mod components;
 pub(crate) mod key_sets;
 mod metrics;
 mod operator;
 pub(crate) mod outside;
 pub(crate) mod plugins;
 mod reload;
+mod shown;
 pub(crate) mod upstreams;
 
 use std::collections::HashMap;
@@ -32,6 +35,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use self::companion::Gates;
+use self::components::{Components, When};
 use self::operator::Operator;
 use self::outside::Outside;
 use crate::live::{Live, Loaded};
@@ -94,21 +98,27 @@ pub(crate) async fn run(orders: Orders) -> Result<(), Unstartable> {
     };
 
     let loaded = blocking(move || Loaded::of(config)).await?;
-    let cache_dir = server.state_dir.join("cache");
     let outside = Arc::new(Outside::new(&server, &server.state_dir)?);
     let published = outside.key_sets(&loaded.config).await?;
-    let input = plugins::input(
-        &loaded.config,
-        &loaded.secrets,
-        &cache_dir,
-        outside.outgoing(),
-        &published,
-    )?;
+    let (at, state_dir_in_use) = (server.clone(), server.state_dir.clone());
+    let components =
+        blocking(move || Components::new(&at, &state_dir_in_use).map_err(|problem| vec![problem]));
+    let components = Arc::new(components.await?);
+    let gathered = components.gather(&loaded, When::Start).await?;
+    let taken = components::remembered(&gathered);
+    let means = plugins::Means {
+        state_dir: &server.state_dir,
+        outgoing: outside.outgoing(),
+        published: &published,
+        components: gathered,
+    };
+    let input = plugins::input(&loaded, means)?;
     outside.serve(published);
     let policy = blocking(move || {
         PolicyHost::new(input.host, input.plugins).map_err(|problems| plugins::describe(&problems))
     });
     let policy = Arc::new(policy.await?);
+    components.took(&loaded, taken).await;
     let gate = upstreams::gate(&loaded)?;
     let drivers = drivers(&server.state_dir)?;
     let warnings = complaints(&loaded, &drivers)?;
@@ -117,7 +127,10 @@ pub(crate) async fn run(orders: Orders) -> Result<(), Unstartable> {
     }
     let templates = templates(&loaded);
     let about = operator::about(&loaded, file.as_ref(), listens_at, warnings);
-    let live = Arc::new(ArcSwap::from_pointee(Live { policy: policy.current(), loaded }));
+    let live = Arc::new(ArcSwap::from_pointee(Live {
+        policy: policy.current(),
+        loaded: Arc::new(loaded),
+    }));
     let meters = Arc::new(tidegate_relay::Meters::default());
     let relay = RelayConfig { meters: Arc::clone(&meters), ..RelayConfig::default() };
     let relay = Arc::new(Relay::new(relay));
@@ -164,8 +177,9 @@ pub(crate) async fn run(orders: Orders) -> Result<(), Unstartable> {
         registry: Arc::clone(&registry),
         upstreams: Arc::clone(&gate),
         outside: Arc::clone(&outside),
+        components: Arc::clone(&components),
         drivers,
-        cache_dir,
+        runs_in: server.state_dir.clone(),
         meters: Arc::clone(&reloads),
     });
 
@@ -187,6 +201,7 @@ pub(crate) async fn run(orders: Orders) -> Result<(), Unstartable> {
         policy,
         upstreams: gate,
         outside,
+        components,
         reloads,
         relay: Arc::clone(&meters),
         ready: Arc::clone(&ready),

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use tidegate_control::{
-    About, Access, AwakeView, Beacon, ControlError, Exposition, Gateway, OpenMetrics, PluginView,
-    Readiness, SandboxView, Token, UsageView,
+    About, Access, AwakeView, Beacon, ControlError, Exposition, Gateway, HookView, OpenMetrics,
+    PluginView, Readiness, SandboxView, Token, UsageView,
 };
 use tidegate_types::{Incarnation, SandboxKey, TenantId};
 use tokio::net::TcpListener;
@@ -91,8 +91,11 @@ impl Gateway for Three {
         Ok(self.log.clone())
     }
     fn plugins(&self) -> Vec<PluginView> {
-        let hooks = vec!["resolve".into()];
+        let hooks = vec![HookView { hook: "resolve".into(), ..HookView::default() }];
         vec![PluginView { name: "rooms".into(), hooks, calls: 3, ..PluginView::default() }]
+    }
+    fn refused(&self) -> Vec<String> {
+        vec!["plugin `rooms`: it serves no hook".into()]
     }
     fn usage(&self, tenant: Option<&TenantId>) -> Vec<UsageView> {
         let line = UsageView {
@@ -245,7 +248,15 @@ async fn limits_and_what_is_used_of_them_are_listed() {
 async fn plugins_are_listed() {
     let gateway = TestGateway::start().await;
     let said = gateway.says("plugins").await;
-    assert!(said.out.contains("\nrooms\t-\t-\tresolve\t-\t3\t-\t-\n"), "{}{}", said.out, said.err);
+    assert!(
+        said.out.contains("\nrooms\t-\t-\t0\t-\tresolve\t3\t-\t-\n"),
+        "{}{}",
+        said.out,
+        said.err
+    );
+    assert!(said.err.contains("not taken over: plugin `rooms`: it serves no hook"), "{}", said.err);
+    let said = gateway.says("plugins rooms").await;
+    assert!(said.out.contains("\nresolve\t0\t-\t-\t-\t-\t-\t-\n"), "{}{}", said.out, said.err);
 }
 
 #[tokio::test]

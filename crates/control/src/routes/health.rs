@@ -37,5 +37,8 @@ pub(super) async fn about(State(api): State<Api>) -> Json<About> {
 }
 
 pub(super) async fn plugins(State(api): State<Api>) -> Json<serde_json::Value> {
-    Json(json!({ "plugins": api.gateway.plugins() }))
+    Json(json!({
+        "plugins": api.gateway.plugins(),
+        "refused": api.gateway.refused(),
+    }))
 }

@@ -32,9 +32,11 @@ struct Sandboxes {
     sandboxes: Vec<SandboxView>,
 }
 
+/// The plugins, and why the latest reload was refused.
 #[derive(Deserialize)]
-struct Plugins {
-    plugins: Vec<PluginView>,
+pub(super) struct Plugins {
+    pub(super) plugins: Vec<PluginView>,
+    pub(super) refused: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -71,9 +73,8 @@ impl Client {
     }
 
     /// All plugins, in order.
-    pub(super) async fn plugins(&self) -> Result<Vec<PluginView>, Failure> {
-        let listing: Plugins = self.ask(Method::GET, "/v1/plugins").await?;
-        Ok(listing.plugins)
+    pub(super) async fn plugins(&self) -> Result<Plugins, Failure> {
+        self.ask(Method::GET, "/v1/plugins").await
     }
 
     /// Limits and what is used of them, in order.

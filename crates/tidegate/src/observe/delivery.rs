@@ -15,12 +15,13 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{Meters, Observer};
 
-/// Events of one batch at most: some hundred kibibytes in a plugin's memory.
-const BATCH: usize = 256;
+/// Events of one batch at most: few enough that handing them over, which is on the
+/// plugin's time, takes a small part of the shortest deadline that makes sense.
+const BATCH: usize = 64;
 /// How long the first event of a batch waits for more.
 const GATHERING: Duration = Duration::from_millis(200);
 /// Batches that wait for one observer.
-const LANE: usize = 32;
+const LANE: usize = 128;
 
 /// The task that hands events on. Dropping it ends it where it stands.
 pub(crate) struct Delivery {

@@ -36,6 +36,9 @@ fn gateway(operator: &Operator, out: &mut Exposition) {
     out.histogram(&m::REQUEST_DURATION, &[], &operator.front.meters.duration);
     out.counter(&m::POLICY_RELOADS, &["taken"], operator.reloads.taken.get());
     out.counter(&m::POLICY_RELOADS, &["refused"], operator.reloads.refused.get());
+    let refused = !operator.reloads.because().is_empty();
+    out.gauge(&m::POLICY_CANDIDATE_REFUSED, &[], f64::from(u8::from(refused)));
+    out.gauge(&m::POLICY_GENERATION, &[], number(operator.policy.current().number()));
 }
 
 fn relay(operator: &Operator, out: &mut Exposition) {
@@ -49,6 +52,8 @@ fn relay(operator: &Operator, out: &mut Exposition) {
     out.counter(&m::RELAY_REUSES, &[], relay.reuses.get());
     out.histogram(&m::RELAY_DURATION, &[], &relay.first_byte);
     out.gauge(&m::WEBSOCKETS, &[], number(relay.upgrades_open()));
+    out.counter(&m::MESSAGES, &["in"], relay.messages_in.get());
+    out.counter(&m::MESSAGES, &["out"], relay.messages_out.get());
 }
 
 fn sandboxes(operator: &Operator, out: &mut Exposition) {

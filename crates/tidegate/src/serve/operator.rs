@@ -1,6 +1,5 @@
 //! The running gateway, as the control API shows and commands it.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,14 +14,15 @@ use tidegate_control::{
     SandboxView, UsageView,
 };
 use tidegate_egress::UpstreamGate;
-use tidegate_policy::{PluginStatus, PolicyHost};
+use tidegate_policy::PolicyHost;
 use tidegate_sandbox::{Cause, Phase, Registry, View, What};
 use tidegate_types::fault::chain;
 use tidegate_types::{Incarnation, LimitKind, SandboxKey, TenantId};
 
+use super::components::Components;
 use super::metrics;
 use super::outside::Outside;
-use super::reload;
+use super::{reload, shown};
 use crate::live::Loaded;
 use crate::request::Front;
 use crate::usage::Usage;
@@ -35,6 +35,7 @@ pub(crate) struct Operator {
     pub(crate) policy: Arc<PolicyHost>,
     pub(crate) upstreams: Arc<UpstreamGate>,
     pub(crate) outside: Arc<Outside>,
+    pub(crate) components: Arc<Components>,
     pub(crate) reloads: Arc<reload::Meters>,
     pub(crate) relay: Arc<tidegate_relay::Meters>,
     /// False once the gateway is draining.
@@ -123,7 +124,11 @@ impl Gateway for Operator {
     }
 
     fn plugins(&self) -> Vec<PluginView> {
-        self.policy.status().into_iter().map(plugin).collect()
+        self.policy.status().into_iter().map(|it| shown::plugin(it, &self.components)).collect()
+    }
+
+    fn refused(&self) -> Vec<String> {
+        self.reloads.because()
     }
 
     fn usage(&self, tenant: Option<&TenantId>) -> Vec<UsageView> {
@@ -189,28 +194,6 @@ fn cause(cause: &Cause) -> CauseView {
     };
     let subject = cause.by.as_ref().map(ToString::to_string);
     CauseView { kind: kind.to_owned(), request, subject }
-}
-
-fn plugin(status: PluginStatus) -> PluginView {
-    let mut failures = BTreeMap::new();
-    for hook in &status.hooks {
-        for (reason, count) in &hook.failures {
-            *failures.entry(reason.as_str().to_owned()).or_default() += count;
-        }
-    }
-    PluginView {
-        name: status.name.to_string(),
-        version: status.version,
-        source: status.source,
-        sha256: status.sha256,
-        generation: status.generation,
-        hooks: status.hooks.iter().map(|hook| hook.hook.as_str().to_owned()).collect(),
-        isolation: status.isolation.as_str().to_owned(),
-        deadline_ms: u64::try_from(status.deadline.as_millis()).unwrap_or(u64::MAX),
-        calls: status.hooks.iter().map(|hook| hook.calls).sum(),
-        failures,
-        problem: status.last_problem.map(|problem| problem.to_string()),
-    }
 }
 
 fn used(of: tidegate_quota::Usage) -> UsageView {

@@ -5,14 +5,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
-use tidegate_config::{Config, KeySetSource};
+use tidegate_config::KeySetSource;
 use tidegate_policy::{
     ClaimRules, HostConfig, HttpGrant, Isolation, JournalGrant, KeySet, Outgoing, PluginProblem,
     PluginSource, PluginSpec, Secrets,
 };
 use tidegate_types::{Secret, SecretName};
 
+use super::components::{Gathered, Had};
 use super::key_sets::Published;
+use crate::live::Loaded;
 
 /// Where plugins write lines, in the state directory.
 const JOURNALS: &str = "journals";
@@ -23,25 +25,38 @@ pub(crate) struct PolicyInput {
     pub(crate) plugins: Vec<PluginSpec>,
 }
 
+/// What the policy host is told beside the configuration.
+pub(crate) struct Means<'a> {
+    /// Where compiled plugins and journals are kept.
+    pub(crate) state_dir: &'a Path,
+    /// What makes the calls of plugins.
+    pub(crate) outgoing: Arc<dyn Outgoing>,
+    /// The key sets that are fetched.
+    pub(crate) published: &'a Published,
+    /// The components that are fetched.
+    pub(crate) components: Gathered,
+}
+
 /// Collects plugins, key sets and secrets.
 ///
 /// # Errors
 /// Every plugin that is not embedded though its source says so, and every key
 /// set that cannot be read.
-pub(crate) fn input(
-    config: &Config,
-    secrets: &BTreeMap<SecretName, Secret>,
-    cache_dir: &Path,
-    outgoing: Arc<dyn Outgoing>,
-    published: &Published,
-) -> Result<PolicyInput, Vec<String>> {
+pub(crate) fn input(loaded: &Loaded, mut means: Means<'_>) -> Result<PolicyInput, Vec<String>> {
+    let (config, secrets) = (&loaded.config, &loaded.secrets);
     let mut problems = Vec::new();
-    let plugins =
-        config.plugins.iter().filter_map(|p| spec(p, &config.server.state_dir, &mut problems));
-    let plugins = plugins.collect();
+    let plugins = config
+        .plugins
+        .iter()
+        .filter_map(|plugin| {
+            spec(plugin, means.components.remove(&plugin.name), means.state_dir)
+                .map_err(|problem| problems.push(format!("plugin `{}`: {problem}", plugin.name)))
+                .ok()
+        })
+        .collect();
     let mut key_sets = HashMap::new();
     for (name, set) in &config.key_sets {
-        match key_set(name, set, secrets, published) {
+        match key_set(name, set, secrets, means.published) {
             Ok(keys) => {
                 key_sets.insert(name.clone(), keys);
             }
@@ -54,11 +69,11 @@ pub(crate) fn input(
     let secrets: Secrets =
         secrets.iter().map(|(name, value)| (name.as_str().to_owned(), value.clone())).collect();
     let host = HostConfig {
-        cache_dir: Some(cache_dir.to_owned()),
+        cache_dir: Some(means.state_dir.join("cache")),
         secrets: Arc::new(secrets),
         key_sets,
         known_templates: config.templates.keys().cloned().collect(),
-        outgoing: Some(outgoing),
+        outgoing: Some(means.outgoing),
         ..HostConfig::default()
     };
     Ok(PolicyInput { host, plugins })
@@ -71,31 +86,31 @@ pub(crate) fn describe(problems: &[PluginProblem]) -> Vec<String> {
 
 fn spec(
     plugin: &tidegate_config::Plugin,
+    had: Option<Had>,
     state_dir: &Path,
-    problems: &mut Vec<String>,
-) -> Option<PluginSpec> {
-    let source = match &plugin.source {
-        tidegate_config::PluginSource::File(path) => PluginSource::File(path.clone()),
-        tidegate_config::PluginSource::Builtin(name) => {
-            let Some(component) = tidegate_builtin::component(name) else {
-                let known: Vec<_> =
-                    tidegate_builtin::names().map(|n| format!("`builtin:{n}`")).collect();
-                problems.push(format!(
-                    "plugin `{}`: there is no `builtin:{name}`; there are {}",
-                    plugin.name,
-                    known.join(", ")
-                ));
-                return None;
-            };
-            PluginSource::Builtin { name: name.clone(), component: Cow::Borrowed(component) }
-        }
-        tidegate_config::PluginSource::Https(_) | tidegate_config::PluginSource::Oci(_) => {
-            problems.push(format!("plugin `{}`: its source can't be fetched yet", plugin.name));
-            return None;
-        }
+) -> Result<PluginSpec, String> {
+    let from = || match &plugin.source {
+        tidegate_config::PluginSource::Builtin(name) => format!("builtin:{name}"),
+        tidegate_config::PluginSource::File(path) => path.display().to_string(),
+        tidegate_config::PluginSource::Https(url) => url.to_string(),
+        tidegate_config::PluginSource::Oci(reference) => format!("oci://{reference}"),
     };
-    Some(PluginSpec {
-        config: plugin.config.clone(),
+    let mut config = plugin.config.clone();
+    let source = match (&plugin.source, had) {
+        (tidegate_config::PluginSource::Builtin(name), _) => {
+            PluginSource::Builtin { name: name.clone(), component: embedded(name)? }
+        }
+        (_, Some(Had::Component(it))) => {
+            PluginSource::Fetched { from: from(), component: it.bytes }
+        }
+        (_, Some(Had::Nothing(why))) => {
+            config = serde_json::json!({ "reason": why.to_string() });
+            PluginSource::StandIn { from: from(), component: embedded("closed")? }
+        }
+        (_, None) => return Err("its component was not fetched".to_owned()),
+    };
+    Ok(PluginSpec {
+        config,
         deadline: plugin.deadline,
         memory: plugin.memory,
         isolation: match plugin.isolation {
@@ -117,6 +132,13 @@ fn spec(
             keep: grant.keep,
         }),
         ..PluginSpec::new(plugin.name.clone(), source)
+    })
+}
+
+fn embedded(name: &str) -> Result<Cow<'static, [u8]>, String> {
+    tidegate_builtin::component(name).map(Cow::Borrowed).ok_or_else(|| {
+        let known: Vec<_> = tidegate_builtin::names().map(|n| format!("`builtin:{n}`")).collect();
+        format!("there is no `builtin:{name}`; there are {}", known.join(", "))
     })
 }
 

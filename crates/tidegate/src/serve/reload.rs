@@ -2,33 +2,27 @@
 //! on. What cannot be used is said and left: the last good one serves on.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tidegate_config::{Config, PluginSource};
 use tidegate_egress::UpstreamGate;
+use tidegate_plugin_source::Ask;
 use tidegate_policy::PolicyHost;
 use tidegate_sandbox::{Driver, Registry};
 use tidegate_types::fault::chain;
 use tidegate_types::meter::Counter;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::changes::{Change, Watch, settled};
+use super::components::{Components, When, remembered};
 use super::outside::Outside;
 use super::{blocking, plugins, templates, upstreams};
 use crate::live::{Live, Loaded};
-
-/// Editors and compilers write a file in several steps; this long after the last
-/// one it is read.
-const SETTLED: Duration = Duration::from_millis(150);
-
-/// A file that never comes to rest is read after this long all the same.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a reload touches.
 pub(crate) struct Reloader {
@@ -41,8 +35,10 @@ pub(crate) struct Reloader {
     pub(crate) registry: Arc<Registry>,
     pub(crate) upstreams: Arc<UpstreamGate>,
     pub(crate) outside: Arc<Outside>,
+    pub(crate) components: Arc<Components>,
     pub(crate) drivers: HashMap<String, Arc<dyn Driver>>,
-    pub(crate) cache_dir: PathBuf,
+    /// The state directory in use, whatever a changed file says.
+    pub(crate) runs_in: PathBuf,
     pub(crate) meters: Arc<Meters>,
 }
 
@@ -51,6 +47,19 @@ pub(crate) struct Reloader {
 pub(crate) struct Meters {
     pub(crate) taken: Counter,
     pub(crate) refused: Counter,
+    /// Why the latest was refused, a line each; empty when it wasn't.
+    because: Mutex<Vec<String>>,
+}
+
+impl Meters {
+    /// Why the latest reload was refused, a line each; empty when it wasn't.
+    pub(crate) fn because(&self) -> Vec<String> {
+        self.because.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn refused_because(&self, problems: Vec<String>) {
+        *self.because.lock().unwrap_or_else(PoisonError::into_inner) = problems;
+    }
 }
 
 /// Watches files and SIGHUP until the answer is dropped.
@@ -58,69 +67,61 @@ pub(crate) fn start(reloader: Reloader) -> AbortOnDropHandle<()> {
     AbortOnDropHandle::new(tokio::spawn(reloader.watch()))
 }
 
+/// How much is read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// The components of plugins, in the configuration that serves.
+    Plugins(Ask),
+    /// Everything: the file, secrets, key sets and plugins.
+    Everything(Ask),
+}
+
 impl Reloader {
     async fn watch(self) {
         let (changed, mut changes) = mpsc::unbounded_channel();
         let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
-        // Kept: the watch ends with it. Made anew after each reload, since other
-        // files may matter then.
-        let mut watcher = self.watcher(&changed);
+        // Both kept: they end when they are dropped.
+        let mut watch = Watch::new(&self.watched(), &changed);
+        let mut asking = self.components.ask_again(&self.live.load().loaded, &changed);
         loop {
-            tokio::select! {
-                _ = hangup.recv() => {}
-                event = changes.recv() => {
-                    let Some(path) = event else { return };
-                    let watched = self.watched();
-                    if !watched.contains(&path) {
-                        continue;
+            let extent = tokio::select! {
+                _ = hangup.recv() => Extent::Everything(Ask::Registry),
+                change = changes.recv() => match change {
+                    None => return,
+                    Some(Change::Source) => Extent::Plugins(Ask::Registry),
+                    Some(Change::File(path, step)) => {
+                        let watched = self.watched();
+                        if !watched.contains(&path) {
+                            continue;
+                        }
+                        self.extent(&settled((path, step), &watched, &mut changes).await)
                     }
-                    settled(&watched, &mut changes).await;
-                }
+                },
+            };
+            self.reload_and_say(extent).await;
+            // Other files and sources may matter now.
+            if let Some(watch) = &mut watch {
+                watch.follow(&self.watched());
             }
-            self.reload_and_say().await;
-            drop(watcher.take());
-            watcher = self.watcher(&changed);
+            asking.abort_all();
+            asking = self.components.ask_again(&self.live.load().loaded, &changed);
         }
     }
 
-    /// Directories are watched, not files: a file that is replaced by renaming
-    /// is another file.
-    fn watcher(&self, changed: &mpsc::UnboundedSender<PathBuf>) -> Option<RecommendedWatcher> {
-        let changed = changed.clone();
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            if let Ok(event) = event
-                && !event.kind.is_access()
-            {
-                for path in event.paths {
-                    // The receiver is gone when the gateway ends.
-                    let _ = changed.send(path);
-                }
-            }
-        });
-        let mut watcher = match watcher {
-            Ok(watcher) => watcher,
-            Err(error) => {
-                tracing::warn!(%error, "files cannot be watched; SIGHUP reloads");
-                return None;
-            }
-        };
-        let files = self.watched();
-        let folders: BTreeSet<&Path> = files.iter().filter_map(|file| file.parent()).collect();
-        for folder in folders {
-            if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive) {
-                tracing::warn!(%error, folder = %folder.display(), "cannot be watched");
-            }
+    /// What must be read again because of these files.
+    fn extent(&self, changed: &BTreeSet<PathBuf>) -> Extent {
+        let plugins = plugin_files(&self.live.load().loaded.config);
+        if changed.is_subset(&plugins) {
+            return Extent::Plugins(Ask::Memory);
         }
-        Some(watcher)
+        // Who changes the configuration may mean it for what a tag points to now.
+        let asks = self.file.as_ref().is_some_and(|file| changed.contains(file));
+        Extent::Everything(if asks { Ask::Registry } else { Ask::Memory })
     }
 
     /// The files that the loaded configuration consists of.
     fn watched(&self) -> BTreeSet<PathBuf> {
         let live = self.live.load();
-        let plugins = live.loaded.config.plugins.iter().filter_map(|plugin| match &plugin.source {
-            PluginSource::File(path) => Some(path.clone()),
-            PluginSource::Builtin(_) | PluginSource::Https(_) | PluginSource::Oci(_) => None,
-        });
         let keys = live.loaded.config.key_sets.values().filter_map(|set| match &set.source {
             tidegate_config::KeySetSource::File(path) => Some(path.clone()),
             _ => None,
@@ -129,21 +130,27 @@ impl Reloader {
             tidegate_config::SecretSource::File(path) => Some(path.clone()),
             _ => None,
         });
-        plugins.chain(keys).chain(secrets).chain(self.file.clone()).collect()
+        let mut files = plugin_files(&live.loaded.config);
+        files.extend(keys.chain(secrets).chain(self.file.clone()));
+        files
     }
 
-    async fn reload_and_say(&self) {
-        match self.reload().await {
+    async fn reload_and_say(&self, extent: Extent) {
+        let began = Instant::now();
+        match self.reload(extent).await {
             Ok(()) => {
                 self.meters.taken.add(1);
+                self.meters.refused_because(Vec::new());
                 let generation = self.policy.current().number();
-                tracing::info!(generation, "the changed configuration is taken over");
+                let took = began.elapsed();
+                tracing::info!(generation, ?took, "the changed configuration is taken over");
             }
             Err(problems) => {
                 self.meters.refused.add(1);
-                for problem in problems {
+                for problem in &problems {
                     tracing::error!("not taken over, the last good one serves on: {problem}");
                 }
+                self.meters.refused_because(problems);
             }
         }
     }
@@ -151,10 +158,45 @@ impl Reloader {
     /// Everything is made first and swapped last. The upstreams and the registry's
     /// templates go in before the plugins that may name them; what requests see
     /// changes in one step, at the end.
-    async fn reload(&self) -> Result<(), Vec<String>> {
-        let before = self.live.load_full();
+    async fn reload(&self, extent: Extent) -> Result<(), Vec<String>> {
+        let before = Arc::clone(&self.live.load().loaded);
+        let (loaded, ask) = match extent {
+            Extent::Plugins(ask) => (before, ask),
+            Extent::Everything(ask) => (Arc::new(self.read(&before).await?), ask),
+        };
+        let upstreams = upstreams::of(&loaded)?;
+        let published = self.outside.key_sets(&loaded.config).await?;
+        let gathered = self.components.gather(&loaded, When::Reload(ask)).await?;
+        let taken = remembered(&gathered);
+        let means = plugins::Means {
+            state_dir: &self.runs_in,
+            outgoing: self.outside.outgoing(),
+            published: &published,
+            components: gathered,
+        };
+        let input = plugins::input(&loaded, means)?;
+        let policy = Arc::clone(&self.policy);
+        blocking(move || {
+            policy
+                .reload(input.host, input.plugins)
+                .map_err(|problems| plugins::describe(&problems))
+        })
+        .await?;
+        self.outside.serve(published);
+        if let Extent::Everything(_) = extent {
+            self.upstreams.replace(&upstreams).map_err(|error| vec![chain(&error)])?;
+            self.registry.replace_templates(&templates(&loaded));
+        }
+        let live = Live { policy: self.policy.current(), loaded: Arc::clone(&loaded) };
+        self.live.store(Arc::new(live));
+        self.components.took(&loaded, taken).await;
+        Ok(())
+    }
+
+    /// The file as it is now, with its secrets, judged.
+    async fn read(&self, before: &Loaded) -> Result<Loaded, Vec<String>> {
         let file = self.file.clone();
-        let old = before.loaded.config.clone();
+        let old = before.config.clone();
         let state_dir = self.state_dir.clone();
         let loaded = blocking(move || {
             let mut config = match &file {
@@ -177,7 +219,7 @@ impl Reloader {
             Loaded::of(config)
         })
         .await?;
-        say_what_needs_a_restart(&before.loaded.config, &loaded.config);
+        say_what_needs_a_restart(&before.config, &loaded.config);
 
         let (warnings, errors) = crate::check::templates(&loaded.templates, &self.drivers);
         if !errors.is_empty() {
@@ -186,28 +228,23 @@ impl Reloader {
         for warning in warnings {
             tracing::warn!("{warning}");
         }
-        let upstreams = upstreams::of(&loaded)?;
-        let published = self.outside.key_sets(&loaded.config).await?;
-        let input = plugins::input(
-            &loaded.config,
-            &loaded.secrets,
-            &self.cache_dir,
-            self.outside.outgoing(),
-            &published,
-        )?;
-        let policy = Arc::clone(&self.policy);
-        blocking(move || {
-            policy
-                .reload(input.host, input.plugins)
-                .map_err(|problems| plugins::describe(&problems))
-        })
-        .await?;
-        self.outside.serve(published);
-        self.upstreams.replace(&upstreams).map_err(|error| vec![chain(&error)])?;
-        self.registry.replace_templates(&templates(&loaded));
-        self.live.store(Arc::new(Live { policy: self.policy.current(), loaded }));
-        Ok(())
+        Ok(loaded)
     }
+}
+
+/// The files that plugins come from, with their signatures.
+fn plugin_files(config: &Config) -> BTreeSet<PathBuf> {
+    let mut files = BTreeSet::new();
+    for plugin in &config.plugins {
+        let PluginSource::File(path) = &plugin.source else { continue };
+        files.insert(path.clone());
+        if plugin.verify_key.is_some() {
+            let mut signature = path.clone().into_os_string();
+            signature.push(tidegate_plugin_source::signature::SUFFIX);
+            files.insert(signature.into());
+        }
+    }
+    files
 }
 
 /// Whether `new` refuses everybody where `old` did not. No file at all is valid,
@@ -219,18 +256,6 @@ fn is_half_written(old: &Config, new: &Config) -> bool {
 
 fn lines(problems: impl ToString) -> Vec<String> {
     problems.to_string().lines().map(str::to_owned).collect()
-}
-
-/// Waits until none of these files has changed for a while. Other files of the
-/// same folders, a log perhaps, may change all the time.
-async fn settled(watched: &BTreeSet<PathBuf>, changes: &mut mpsc::UnboundedReceiver<PathBuf>) {
-    let mut quiet = Instant::now() + SETTLED;
-    let patience = Instant::now() + PATIENCE;
-    while let Ok(Some(path)) = tokio::time::timeout_at(quiet.min(patience), changes.recv()).await {
-        if watched.contains(&path) {
-            quiet = Instant::now() + SETTLED;
-        }
-    }
 }
 
 /// Sockets and directories are not exchanged under a running gateway.
@@ -266,20 +291,5 @@ mod tests {
         let none = read("");
         assert!(is_half_written(&some, &none));
         assert!(!is_half_written(&none, &none) && !is_half_written(&none, &some));
-    }
-
-    #[tokio::test]
-    async fn a_neighbour_that_changes_all_the_time_does_not_hold_up_a_reload() {
-        let (send, mut changes) = mpsc::unbounded_channel();
-        let busy = tokio::spawn(async move {
-            while send.send(PathBuf::from("/etc/tidegate/serve.log")).is_ok() {
-                tokio::time::sleep(SETTLED / 10).await;
-            }
-        });
-        let watched = BTreeSet::from([PathBuf::from("/etc/tidegate/tidegate.toml")]);
-        settled(&watched, &mut changes).await;
-        assert!(!busy.is_finished(), "the neighbour still writes");
-        drop(changes);
-        busy.await.expect("it ends with its reader");
     }
 }
