@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidegate_types::{Limit, Meter, Scope, SubjectId, TenantId};
 
-use crate::books::{Books, Holdings};
+use crate::books::Holdings;
 use crate::bucket::Reach;
 use crate::exceeded::Exceeded;
 use crate::level::Level;
@@ -17,13 +17,12 @@ use crate::usage::Rate;
 /// None of its methods wait or do I/O.
 #[derive(Debug, Clone)]
 pub struct Account {
-    books: Arc<Books>,
     holdings: Arc<Holdings>,
 }
 
 impl Account {
-    pub(crate) fn new(books: Arc<Books>, holdings: Arc<Holdings>) -> Self {
-        Self { books, holdings }
+    pub(crate) fn new(holdings: Arc<Holdings>) -> Self {
+        Self { holdings }
     }
 
     /// Whose it is.
@@ -81,7 +80,7 @@ impl Account {
     /// Counts `n` of `meter` that were used, allowed or not. Makes no debt: what is
     /// used while nothing is left is not held against anyone later.
     pub fn charge(&self, meter: Meter, n: u64) {
-        let now = self.books.now();
+        let now = self.now();
         for held in self.of(meter) {
             held.gate.bucket.iter().for_each(|bucket| bucket.charge(n, now));
         }
@@ -113,7 +112,7 @@ impl Account {
     /// # Errors
     /// The limit that is reached.
     pub fn check(&self, meter: Meter) -> Result<(), Exceeded> {
-        let now = self.books.now();
+        let now = self.now();
         for held in self.of(meter) {
             if let Some(bucket) = &held.gate.bucket {
                 bucket.check(now).map_err(|short| held.exceeded(short.retry_after))?;
@@ -127,10 +126,14 @@ impl Account {
 
     /// The rates of `meter` and what is left of them, the shortest period first.
     pub fn rates(&self, meter: Meter) -> impl Iterator<Item = Rate> {
-        let now = self.books.now();
+        let now = self.now();
         let mut rates: Vec<Rate> = self.of(meter).filter_map(|held| Rate::of(held, now)).collect();
         rates.sort_by_key(|rate| (rate.scope, rate.per));
         rates.into_iter()
+    }
+
+    fn now(&self) -> u64 {
+        self.holdings.clock.micros()
     }
 
     fn of(&self, meter: Meter) -> impl Iterator<Item = &Held> {
@@ -142,7 +145,7 @@ impl Account {
         if asked.peek().is_none() {
             return Ok(());
         }
-        let now = self.books.now();
+        let now = self.now();
         self.draw_from(&mut asked, n, now, reach)?;
         self.charge_others(meter, n, now);
         Ok(())
@@ -158,7 +161,7 @@ impl Account {
     ) -> Result<(), Exceeded> {
         let Some(held) = rest.next() else { return Ok(()) };
         let took = held.take(n, now, reach)?;
-        self.draw_from(rest, n, now, reach).inspect_err(|_| held.give_back(took, self.books.now()))
+        self.draw_from(rest, n, now, reach).inspect_err(|_| held.give_back(took, self.now()))
     }
 
     /// Limits that are not of this account, of the same owners: made for another
@@ -190,9 +193,13 @@ impl Account {
     ) -> Result<Level, Exceeded> {
         let owner = &self.holdings.owner;
         let tenant = Owner { tenant: owner.tenant.clone(), subject: None };
-        let shelves = [(owner.clone(), Scope::Subject), (tenant, Scope::Tenant)];
-        let shelves = shelves
-            .map(|(owner, scope)| (self.books.shelf(ShelfKey { owner, meter }), ceiling(scope)));
+        let both = [(owner.clone(), Scope::Subject), (tenant, Scope::Tenant)];
+        // Without books the gateway has ended, and nothing is counted any more.
+        let books = self.holdings.books.upgrade();
+        let shelves = books.iter().flat_map(|books| {
+            both.clone()
+                .map(|(owner, scope)| (books.shelf(ShelfKey { owner, meter }), ceiling(scope)))
+        });
         Level::on(shelves).map_err(|shelf| {
             let scope = shelf.key.owner.scope();
             let most = self.ceiling(meter, scope).unwrap_or(0);

@@ -6,8 +6,8 @@
 //! used within the longest period, however many subjects there are.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
 
 use dashmap::DashMap;
 use tidegate_types::{Identity, Limit, LimitKind, Meter, Scope};
@@ -24,6 +24,10 @@ pub(crate) struct Holdings {
     pub(crate) held: Box<[Held]>,
     /// Asked for since the last look.
     asked_for: AtomicBool,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// For what is rare. A reference that counts would be one word that all cores
+    /// write to with every request.
+    pub(crate) books: Weak<Books>,
 }
 
 /// See the module.
@@ -32,6 +36,7 @@ pub(crate) struct Books {
     pub(crate) clock: Arc<dyn Clock>,
     accounts: DashMap<Owner, Arc<Holdings>>,
     shelves: DashMap<ShelfKey, Arc<Shelf>>,
+    me: Weak<Self>,
 }
 
 /// A bucket as the ledger keeps it.
@@ -45,8 +50,13 @@ pub(crate) struct Line {
 pub(crate) type Changes = HashMap<Line, Saved>;
 
 impl Books {
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, accounts: DashMap::new(), shelves: DashMap::new() }
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            clock,
+            accounts: DashMap::new(),
+            shelves: DashMap::new(),
+            me: Weak::clone(me),
+        })
     }
 
     pub(crate) fn now(&self) -> u64 {
@@ -87,6 +97,8 @@ impl Books {
             limits: limits.into(),
             held: held.into(),
             asked_for: AtomicBool::new(true),
+            clock: Arc::clone(&self.clock),
+            books: Weak::clone(&self.me),
         }
     }
 

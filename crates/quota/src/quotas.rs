@@ -83,7 +83,7 @@ impl Quotas {
     /// [`QuotaError`]; nothing was changed then.
     pub fn open(config: QuotaConfig) -> Result<Arc<Self>, QuotaError> {
         let QuotaConfig { state_dir, clock } = config;
-        let books = Arc::new(Books::new(clock));
+        let books = Books::new(clock);
         let ledger = Ledger::open(&state_dir, &books)?;
         let saves = Arc::new(Counter::default());
         let (stop, stopped) = mpsc::channel();
@@ -103,7 +103,7 @@ impl Quotas {
     /// the ones before.
     #[must_use]
     pub fn account(&self, who: &Identity, limits: &[Limit]) -> Account {
-        Account::new(Arc::clone(&self.books), self.books.holdings(who, limits))
+        Account::new(self.books.holdings(who, limits))
     }
 
     /// Counts `n` of `meter` for a tenant of which no account is known: on the limits
