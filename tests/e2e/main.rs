@@ -18,6 +18,7 @@
 //! | `malformed` | HTTP that isn't |
 //! | `unprivileged` | the same without root |
 //! | `oidc` | people sign in at an OpenID provider |
+//! | `access` | requests that come through Cloudflare Access; published keys change |
 //! | `openclaw` | the real application, two users, its own protocol |
 //! | `page` | the same in a real browser |
 //! | `up` | `cargo xtask up`, from start to Ctrl-C |
@@ -31,6 +32,7 @@ mod encrypted;
 mod malformed;
 mod messages;
 mod oidc;
+mod access;
 mod openclaw;
 mod page;
 mod reload;
