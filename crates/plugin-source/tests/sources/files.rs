@@ -1,0 +1,47 @@
+//! Files.
+
+use std::fs;
+
+use tidegate_plugin_source::{Ask, Reason, SigningKey, Source, Wanted};
+use tidegate_types::Sha256Digest;
+
+use crate::{COMPONENT, fetcher, wanted};
+
+#[tokio::test]
+async fn a_file_must_have_the_digest_and_the_signature_that_are_asked_for() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("policy.wasm");
+    let fetcher = fetcher(dir.path());
+    let plain = wanted(Source::File(path.clone()));
+    let refused = async |wanted: &Wanted| {
+        fetcher.fetch(wanted, Ask::Registry).await.expect_err("refused").reason
+    };
+    assert_eq!(refused(&plain).await, Reason::NotFound);
+    fs::write(&path, COMPONENT).expect("written");
+    let fetched = fetcher.fetch(&plain, Ask::Registry).await.expect("fetched");
+    assert_eq!((&*fetched.bytes, fetched.signed), (COMPONENT, false));
+
+    let other = Wanted { sha256: Some(Sha256Digest::of(b"other")), ..plain.clone() };
+    assert_eq!(refused(&other).await, Reason::WrongDigest);
+
+    let key = SigningKey::generate();
+    let signed = Wanted { verify_key: Some(key.verify_key()), ..plain.clone() };
+    assert_eq!(refused(&signed).await, Reason::WrongSignature);
+    let beside = dir.path().join("policy.wasm.sig");
+    let by_another = SigningKey::generate().sign(&Sha256Digest::of(COMPONENT));
+    fs::write(&beside, by_another).expect("written");
+    assert_eq!(refused(&signed).await, Reason::WrongSignature);
+    fs::write(&beside, key.sign(&Sha256Digest::of(COMPONENT))).expect("written");
+    assert!(fetcher.fetch(&signed, Ask::Registry).await.expect("fetched").signed);
+
+    fs::write(&path, b"tampered").expect("written");
+    assert_eq!(refused(&signed).await, Reason::WrongSignature);
+}
+
+#[tokio::test]
+async fn a_directory_is_no_component() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let wanted = wanted(Source::File(dir.path().to_owned()));
+    let error = fetcher(dir.path()).fetch(&wanted, Ask::Registry).await.expect_err("refused");
+    assert_eq!(error.reason, Reason::Unusable, "{error}");
+}
