@@ -2,6 +2,7 @@
 //! everything wrong.
 
 mod authority;
+mod calling;
 mod contract;
 mod first_party;
 mod hoarder;
