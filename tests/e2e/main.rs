@@ -12,6 +12,7 @@
 //! | `survival` | the gateway or the application dies, and service goes on |
 //! | `abuse` | one sandbox misbehaves, the others don't notice |
 //! | `audit` | what happened is written down, and no credential with it |
+//! | `hostile` | twenty hostile plugins under load, and the gateway answers |
 //! | `bad_input` | what can't work is refused with what is wrong and what to do |
 //! | `reload` | configuration and plugins change under load |
 //! | `upstreams` | models are reachable, their keys aren't |
@@ -29,6 +30,7 @@ mod audit;
 mod bad_input;
 mod built;
 mod encrypted;
+mod hostile;
 mod malformed;
 mod messages;
 mod oidc;
