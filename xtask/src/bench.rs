@@ -4,11 +4,15 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::repo::Repo;
-use crate::{cargo, process, say, setup};
+use crate::{cargo, instructions, process, say, setup};
 
 /// Runs the benchmarks of `benches/`.
 #[derive(Args)]
 pub(crate) struct Bench {
+    /// Count instructions of policy decisions instead, and compare with the figures
+    /// that are written down
+    #[arg(long)]
+    instructions: bool,
     /// Handed to `cargo bench`: `--bench NAME`, or a filter.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
@@ -18,6 +22,9 @@ impl Bench {
     pub(crate) fn run(self) -> Result<()> {
         let repo = Repo::find()?;
         setup::for_building()?;
+        if self.instructions {
+            return instructions::run(&repo);
+        }
         for missing in setup::for_benches(&repo) {
             say::line(format_args!("  {missing}"));
         }

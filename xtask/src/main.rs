@@ -12,6 +12,7 @@ mod ci;
 mod control;
 mod demo;
 mod fuzz;
+mod instructions;
 mod openclaw;
 mod process;
 mod repo;

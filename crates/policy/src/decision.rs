@@ -28,7 +28,8 @@ pub enum Decision<T> {
     Failed(PolicyFailure),
 }
 
-/// Why there is no decision. Already logged when it is returned.
+/// Why there is no decision. Already logged when it is returned, as far as there
+/// aren't more than fifty a second of one plugin; beyond at level debug.
 #[derive(Debug, Clone)]
 pub struct PolicyFailure {
     /// Which plugin failed.

@@ -150,13 +150,14 @@ impl Instance {
     ///
     /// # Cancel safety
     /// Dropping the future frees what was made.
+    #[expect(clippy::new_ret_no_self, reason = "it is moved from hand to hand, and is large")]
     pub(crate) async fn new(
         runtime: &Runtime,
         mould: &Mould,
         around: &Arc<Surroundings>,
         place: Place,
         call: Call,
-    ) -> wasmtime::Result<Self> {
+    ) -> wasmtime::Result<Box<Self>> {
         let state = State::new(Arc::clone(around), runtime.clock(), place);
         let mut store = Store::new(&runtime.engine, state);
         store.limiter(|state| &mut state.place);
@@ -173,7 +174,8 @@ impl Instance {
         let describe = instance.get_typed_func(&mut store, mould.kept.exports.describe)?;
         let configure = instance.get_typed_func(&mut store, mould.kept.exports.configure)?;
         let hooks = Hooks::load(&mould.kept.exports, &mut store, &instance)?;
-        Ok(Self { store, hooks, manner: mould.kept.manner, asked: 0, describe, configure })
+        let manner = mould.kept.manner;
+        Ok(Box::new(Self { store, hooks, manner, asked: 0, describe, configure }))
     }
 
     /// Makes `call` the one that this instance works on from here.

@@ -56,7 +56,7 @@ pub(crate) type NoInstance = (FailureReason, String);
 
 impl Recipe {
     /// The first instance, and what it says about itself.
-    pub(crate) fn first_instance(&self) -> Result<(Manifest, Instance), Breach> {
+    pub(crate) fn first_instance(&self) -> Result<(Manifest, Box<Instance>), Breach> {
         let made = self.make(&|| self.load()).now_or_never();
         let mut instance = made.unwrap_or_else(|| Err(waited())).map_err(|(reason, why)| {
             let remedy = match reason {
@@ -74,7 +74,10 @@ impl Recipe {
     }
 
     /// Configures an instance that has described itself.
-    pub(crate) fn configure_first(&self, mut instance: Instance) -> Result<Instance, Breach> {
+    pub(crate) fn configure_first(
+        &self,
+        mut instance: Box<Instance>,
+    ) -> Result<Box<Instance>, Breach> {
         instance.begin(self.load());
         let configured = at_once(instance.configure(self.config.clone()));
         match configured {
@@ -101,7 +104,7 @@ impl Recipe {
 
     /// An instance, not configured yet. Where there is no room for it, idle ones
     /// make way: this plugin's for its own bound, everybody's for the engine's.
-    async fn make(&self, call: &(dyn Fn() -> Call + Sync)) -> Result<Instance, NoInstance> {
+    async fn make(&self, call: &(dyn Fn() -> Call + Sync)) -> Result<Box<Instance>, NoInstance> {
         let made = match self.try_make(call()).await {
             Err(error) if error.is::<PoolConcurrencyLimitError>() => {
                 self.runtime.reclaim();
@@ -116,7 +119,7 @@ impl Recipe {
         })
     }
 
-    async fn try_make(&self, call: Call) -> wasmtime::Result<Instance> {
+    async fn try_make(&self, call: Call) -> wasmtime::Result<Box<Instance>> {
         let place = self.place().ok_or_else(|| NoPlace(self.population.most()))?;
         Instance::new(&self.runtime, &self.mould, &self.around, place, call).await
     }
@@ -154,7 +157,7 @@ impl Plugin {
         spec: PluginSpec,
         sha256: String,
         manifest: Manifest,
-        first: Instance,
+        first: Box<Instance>,
     ) -> Self {
         if spec.isolation == Isolation::Shared {
             recipe.pool.give_back(None, first, None, Duration::ZERO);
@@ -201,7 +204,10 @@ impl Plugin {
     }
 
     /// An instance for one call of `tenant` (`None`: not known yet).
-    pub(crate) async fn lease(&self, tenant: Option<&TenantId>) -> Result<Instance, NoInstance> {
+    pub(crate) async fn lease(
+        &self,
+        tenant: Option<&TenantId>,
+    ) -> Result<Box<Instance>, NoInstance> {
         match self.owner(tenant).and_then(|owner| self.recipe.pool.take(&owner)) {
             Some(idle) => Ok(idle),
             None => self.fresh().await,
@@ -212,7 +218,7 @@ impl Plugin {
     pub(crate) fn give_back(
         &self,
         tenant: Option<&TenantId>,
-        mut instance: Instance,
+        mut instance: Box<Instance>,
         time: Duration,
     ) {
         instance.end();
@@ -239,7 +245,7 @@ impl Plugin {
     }
 
     /// An instance that nobody asked anything yet.
-    pub(crate) async fn fresh(&self) -> Result<Instance, NoInstance> {
+    pub(crate) async fn fresh(&self) -> Result<Box<Instance>, NoInstance> {
         let limit = (self.spec.deadline * SET_UP).min(MAX_DEADLINE);
         let measure = self.recipe.measure();
         let call = move || Call::new(About::default(), Deadline::of(limit, measure));

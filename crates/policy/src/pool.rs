@@ -35,7 +35,7 @@ pub(crate) struct Pool {
 /// The instance used last stands at the back.
 #[derive(Default)]
 struct Shelf {
-    idle: std::collections::VecDeque<(Owner, Instance)>,
+    idle: std::collections::VecDeque<(Owner, Box<Instance>)>,
     spent: Spent,
 }
 
@@ -50,7 +50,7 @@ impl Pool {
     }
 
     /// The instance of `owner` that was used last: its memory is the warmest.
-    pub(crate) fn take(&self, owner: &Owner) -> Option<Instance> {
+    pub(crate) fn take(&self, owner: &Owner) -> Option<Box<Instance>> {
         let home = self.home(owner.as_ref());
         // Those that belong to anybody may also lie where another thread left them.
         let reach = if owner.is_some() { 1 } else { SHELVES };
@@ -67,7 +67,7 @@ impl Pool {
     pub(crate) fn give_back(
         &self,
         owner: Owner,
-        instance: Instance,
+        instance: Box<Instance>,
         tenant: Option<&TenantId>,
         time: Duration,
     ) {
@@ -135,8 +135,8 @@ impl Pool {
 
 impl Shelf {
     /// What `owner` has beyond its share, with one more.
-    fn surplus(&mut self, owner: &Owner, share: usize) -> Option<(Owner, Instance)> {
-        let of_owner = |(whose, _): &(Owner, Instance)| whose == owner;
+    fn surplus(&mut self, owner: &Owner, share: usize) -> Option<(Owner, Box<Instance>)> {
+        let of_owner = |(whose, _): &(Owner, Box<Instance>)| whose == owner;
         if self.idle.iter().filter(|it| of_owner(it)).count() < share {
             return None;
         }

@@ -33,6 +33,8 @@ pub(crate) struct Surroundings {
 pub(crate) struct Lasting {
     pub(crate) counters: Counters,
     pub(crate) log: LogBudget,
+    /// For lines about its failures.
+    pub(crate) failures: LogBudget,
     pub(crate) http: HttpMeter,
     meters: [HookMeter; Hook::ALL.len()],
 }

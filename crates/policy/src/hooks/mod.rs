@@ -248,14 +248,29 @@ fn failed(
     detail: String,
 ) -> PolicyFailure {
     plugin.around().lasting.meter(hook).count_failure(reason);
-    tracing::error!(
-        plugin = plugin.spec().name.as_str(),
-        hook = hook.as_str(),
-        reason = reason.as_str(),
-        decision = about.id.map(tracing::field::display),
-        detail,
-        "a plugin could not decide"
-    );
+    let (name, reason_is) = (plugin.spec().name.as_str(), reason.as_str());
+    let (hook_is, decision) = (hook.as_str(), about.id.map(tracing::field::display));
+    let what = "a plugin could not decide";
+    // A plugin that fails at every request must not fill the disk with saying so.
+    if plugin.around().lasting.failures.grants(name) {
+        tracing::error!(
+            plugin = name,
+            hook = hook_is,
+            reason = reason_is,
+            decision,
+            detail,
+            "{what}"
+        );
+    } else {
+        tracing::debug!(
+            plugin = name,
+            hook = hook_is,
+            reason = reason_is,
+            decision,
+            detail,
+            "{what}"
+        );
+    }
     plugin.witness(hook, How::Failed(reason, &detail), about);
     PolicyFailure { plugin: plugin.spec().name.clone(), hook, reason, detail }
 }

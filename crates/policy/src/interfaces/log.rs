@@ -17,6 +17,17 @@ const MAX_RATE: u64 = 50;
 pub(crate) struct LogBudget(AtomicU64);
 
 impl LogBudget {
+    /// Whether one more line about `plugin` may be written now. Says in a line of its
+    /// own how many were not, once that is over.
+    pub(crate) fn grants(&self, plugin: &str) -> bool {
+        let second = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let (granted, left_out) = self.take(second);
+        if left_out > 0 {
+            tracing::warn!(plugin, left_out, "lines of a plugin were left out");
+        }
+        granted
+    }
+
     /// Whether one more line may be written, and how many were left out in the
     /// second before this one.
     fn take(&self, second: u64) -> (bool, u64) {
@@ -38,13 +49,8 @@ impl LogBudget {
 impl Host for State {
     fn log(&mut self, level: Level, message: String) -> wasmtime::Result<()> {
         self.costly()?;
-        let second = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let (granted, left_out) = self.around.lasting.log.take(second);
         let plugin = self.around.name.as_str();
-        if left_out > 0 {
-            tracing::warn!(plugin, left_out, "lines of a plugin were left out");
-        }
-        if !granted {
+        if !self.around.lasting.log.grants(plugin) {
             return Ok(());
         }
         let line = legible(&message);

@@ -235,7 +235,9 @@ pub(crate) fn cookie<'f>(facts: &'f RequestFacts, name: &str) -> Option<&'f str>
     let texts = fields.filter_map(|field| std::str::from_utf8(field.as_bytes()).ok());
     let mut pairs = texts.flat_map(|text| text.split(';'));
     pairs.find_map(|pair| {
-        let (key, value) = pair.trim().split_once('=')?;
+        // Not `trim`, which knows more kinds of space than RFC 6265 and browsers: a
+        // sibling sub-domain could plant `__Host-` behind one.
+        let (key, value) = pair.trim_matches([' ', '\t']).split_once('=')?;
         (key == name).then_some(value)
     })
 }
