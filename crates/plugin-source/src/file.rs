@@ -1,9 +1,12 @@
 //! Components in files.
 
-use std::io::{ErrorKind, Read as _};
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use bytes::Bytes;
+use rustix::fs::OFlags;
 
 use crate::error::{Reason, SourceError};
 use crate::{MAX_COMPONENT, signature};
@@ -18,7 +21,7 @@ pub(crate) fn read(path: &Path) -> Result<Bytes, SourceError> {
         let remedy = "check the path in `source` and the file's permissions";
         SourceError::new(Reason::Unusable, what, remedy)
     };
-    let file = std::fs::File::open(path).map_err(|error| match error.kind() {
+    let file = open(path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => SourceError::new(
             Reason::NotFound,
             format!("there is no file `{shown}`"),
@@ -49,8 +52,7 @@ pub(crate) fn read_signature(path: &Path) -> Result<Option<String>, SourceError>
     beside.push(signature::SUFFIX);
     let beside = Path::new(&beside);
     let mut text = String::new();
-    let read = std::fs::File::open(beside)
-        .and_then(|file| file.take(MAX_SIGNATURE).read_to_string(&mut text));
+    let read = open(beside).and_then(|file| file.take(MAX_SIGNATURE).read_to_string(&mut text));
     match read {
         Ok(_) => Ok(Some(text)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -60,4 +62,11 @@ pub(crate) fn read_signature(path: &Path) -> Result<Option<String>, SourceError>
             "check the file, and its permissions",
         )),
     }
+}
+
+/// Opens a file, and waits for nobody: a pipe that no one writes to would hold up
+/// this reload and every later one.
+fn open(path: &Path) -> io::Result<File> {
+    let no_waiting = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    OpenOptions::new().read(true).custom_flags(no_waiting).open(path)
 }

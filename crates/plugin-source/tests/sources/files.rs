@@ -39,6 +39,17 @@ async fn a_file_must_have_the_digest_and_the_signature_that_are_asked_for() {
 }
 
 #[tokio::test]
+async fn a_pipe_is_no_component_and_nobody_waits_for_its_writer() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("gatekeeper.wasm");
+    let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo runs");
+    assert!(made.success());
+    let wanted = wanted(Source::File(path));
+    let error = fetcher(dir.path()).fetch(&wanted, Ask::Registry).await.expect_err("refused");
+    assert_eq!(error.reason, Reason::Unusable, "{error}");
+}
+
+#[tokio::test]
 async fn a_directory_is_no_component() {
     let dir = tempfile::tempdir().expect("a directory");
     let wanted = wanted(Source::File(dir.path().to_owned()));
