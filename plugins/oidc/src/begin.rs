@@ -5,11 +5,8 @@ use tidegate_plugin::prelude::*;
 use tidegate_plugin::sign_in::own_path;
 use tidegate_plugin::text::percent_encode;
 
-use crate::flow::{Flow, LIVES_MS};
+use crate::flow::{Flow, LIVES_MS, MAX_FLOWS};
 use crate::{Asked, Oidc, redirect};
-
-/// Flows that a browser may have under way: cookies have to fit into a head.
-const MAX_FLOWS: usize = 4;
 
 /// A longer address isn't returned to; the cookie has to hold it.
 const MAX_RETURN: usize = 1_500;

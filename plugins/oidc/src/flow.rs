@@ -7,6 +7,9 @@ use tidegate_plugin::text::base64url;
 /// How long a person has for it.
 pub(crate) const LIVES_MS: u64 = 15 * 60_000;
 
+/// Flows that a browser may have under way: cookies have to fit into a head.
+pub(crate) const MAX_FLOWS: usize = 4;
+
 /// The first attempt. Another is made by itself when the provider signed with a key
 /// that isn't known yet; more would be a loop.
 pub(crate) const FIRST: u32 = 1;

@@ -10,6 +10,7 @@ use tidegate_plugin::prelude::*;
 use tidegate_plugin::text::{base64url, from_base64url};
 
 use crate::config::Config;
+use crate::flow::MAX_FLOWS;
 
 /// Of one cookie's value.
 const PIECE: usize = 3_800;
@@ -52,7 +53,9 @@ impl Jar {
             places.extend((1..MAX_PIECES).map(|at| Credential::Cookie(format!("{name}-{at}"))));
             places.push(Credential::Cookie(name));
         }
-        places.extend(self.flows().map(|name| Credential::Cookie(name.into())));
+        // More than we leave there were planted, and hold nothing.
+        let flows = self.flows().take(MAX_FLOWS);
+        places.extend(flows.map(|name| Credential::Cookie(name.into())));
         places
     }
 

@@ -2,20 +2,21 @@
 //! asks its provider for the addresses when a person opens a page.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
+use jsonwebtoken::EncodingKey;
 use serde_json::json;
 use tidegate_policy::{
     Decision, HostConfig, HttpGrant, HttpOutcome, KeySet, Outgoing, PluginSpec, PolicyHost,
     Secrets, SendError, Sending,
 };
-use tidegate_types::{DecisionId, Principal, Secret};
+use tidegate_types::{Credential, DecisionId, Denial, Principal, Secret};
 
-use crate::stage::{at_once, builtin, config, denied, failed, header, request, told};
+use crate::stage::{at_once, builtin, config, denied, failed, granted, header, request, told};
 
 const ISSUER: &str = "https://id.example.org";
 
@@ -25,6 +26,8 @@ struct Service {
     silent: AtomicBool,
     asked: AtomicUsize,
     abandoned: AtomicUsize,
+    /// What `/token` gives.
+    id_token: Mutex<String>,
 }
 
 struct Abandoned<'s>(&'s Service, bool);
@@ -47,15 +50,21 @@ impl Outgoing for Service {
                 std::future::pending::<()>().await;
             }
             dropped.1 = true;
-            let path = request.uri().path();
-            if path != "/.well-known/openid-configuration" {
-                return Err(SendError::Unreachable(format!("there is no `{path}`")));
-            }
-            let document = json!({
-                "issuer": ISSUER, "authorization_endpoint": format!("{ISSUER}/authorize"),
-                "token_endpoint": format!("{ISSUER}/token"),
-            });
-            Ok(Response::new(Bytes::from(document.to_string())))
+            let answer = match request.uri().path() {
+                "/.well-known/openid-configuration" => json!({
+                    "issuer": ISSUER, "authorization_endpoint": format!("{ISSUER}/authorize"),
+                    "token_endpoint": format!("{ISSUER}/token"),
+                }),
+                "/token" => {
+                    let form = std::str::from_utf8(request.body()).expect("a form");
+                    assert!(form.contains("&code=c%26d&"), "{form}");
+                    // What was filled in, and what only looks like it.
+                    assert!(form.ends_with("&client_secret=s%2Bs"), "{form}");
+                    json!({ "id_token": self.id_token.lock().expect("not poisoned").clone() })
+                }
+                path => return Err(SendError::Unreachable(format!("there is no `{path}`"))),
+            };
+            Ok(Response::new(Bytes::from(answer.to_string())))
         })
     }
 }
@@ -63,11 +72,11 @@ impl Outgoing for Service {
 fn spec(hosts: &[&str]) -> PluginSpec {
     let config = json!({
         "issuer": ISSUER, "client-id": "us", "key-set": "k", "session-secret": "SEAL",
-        "tenant": "demo",
+        "tenant": "demo", "client-secret": "CLIENT", "claims": ["groups"],
     });
     let grant = HttpGrant {
         hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
-        secrets: BTreeSet::new(),
+        secrets: BTreeSet::from(["CLIENT".to_owned()]),
         timeout: Duration::from_secs(5),
         max_body: 1 << 20,
     };
@@ -76,9 +85,10 @@ fn spec(hosts: &[&str]) -> PluginSpec {
 
 fn host(service: &Arc<Service>, spec: PluginSpec) -> PolicyHost {
     let keys = KeySet::from_shared_secret("0123456789abcdef0123456789abcdef");
-    let seal = Secret::new("a secret to seal with, of 32 bytes or more".into());
+    let secret = |name: &str, value: &str| (name.to_owned(), Secret::new(value.into()));
+    let seal = secret("SEAL", "a secret to seal with, of 32 bytes or more");
     let config = HostConfig {
-        secrets: Arc::new(Secrets::from_iter([("SEAL".to_owned(), seal)])),
+        secrets: Arc::new(Secrets::from_iter([seal, secret("CLIENT", "s+s")])),
         key_sets: [("k".to_owned(), keys)].into(),
         outgoing: Some(Arc::clone(service) as Arc<dyn Outgoing>),
         ..config()
@@ -113,6 +123,67 @@ fn a_plugin_calls_the_hosts_it_was_granted_and_no_other() {
     let why = failed(at_once(opening(&nothing)));
     assert!(why.contains("isn't allowed"), "{why}");
     assert_eq!(service.asked.load(SeqCst), 1);
+}
+
+/// The `NAME=VALUE`s of all `set-cookie`s, as a browser sends them.
+fn cookies(denial: &Denial) -> String {
+    let set = denial.headers.iter().filter(|(name, _)| name == "set-cookie");
+    let pairs = set.filter_map(|(_, value)| value.to_str().ok()?.split(';').next());
+    let pairs: Vec<_> = pairs.filter(|pair| !pair.ends_with('=')).collect();
+    pairs.join("; ")
+}
+
+/// What stands behind `name=` in a query.
+fn param(url: &str, name: &str) -> String {
+    let (_, query) = url.split_once('?').expect("a query");
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.find(|(key, _)| *key == name).expect("the parameter").1.to_owned()
+}
+
+#[test]
+fn a_session_that_fills_several_cookies_is_whole_and_needs_no_call() {
+    let service = Arc::new(Service::default());
+    let host = host(&service, spec(&["id.example.org"]));
+    let sent = denied(at_once(opening(&host)));
+    let url = header(&sent, "location");
+    let (state, nonce) = (param(url, "state"), param(url, "nonce"));
+    let groups: Vec<_> = (0..700).map(|n| format!("group-{n:04}")).collect();
+    let claims = json!({
+        "iss": ISSUER, "aud": "us", "sub": "alice", "nonce": nonce, "exp": 4_000_000_000_u64,
+        "groups": groups,
+    });
+    let key = EncodingKey::from_secret(b"0123456789abcdef0123456789abcdef");
+    let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key);
+    *service.id_token.lock().expect("not poisoned") = token.expect("signs");
+
+    let callback = format!("GET https://a.example.org/.tidegate/sign-in?code=c%26d&state={state}");
+    let came_back = request(&callback, &[("cookie", &cookies(&sent))]);
+    let ask = |facts| at_once(host.current().authenticate(&facts, DecisionId::random()));
+    let signed_in = denied(ask(came_back));
+    assert_eq!((signed_in.status.as_u16(), header(&signed_in, "location")), (303, "/"));
+    let session = cookies(&signed_in);
+    let names: Vec<_> = session.split("; ").filter_map(|pair| pair.split('=').next()).collect();
+    let name = "__Host-tidegate-session";
+    assert_eq!(names, [name, &format!("{name}-1"), &format!("{name}-2")]);
+
+    let calls = service.asked.load(SeqCst);
+    let with = |cookie: &str| request("GET https://a.example.org/x", &[("cookie", cookie)]);
+    let who = granted(ask(with(&session)));
+    assert_eq!(who.identity.subject.as_str(), "alice");
+    assert_eq!(who.identity.claims, [("groups".to_owned(), groups.join(" "))]);
+    assert_eq!(who.used, Some(Credential::Cookie(name.to_owned())));
+    for piece in names.iter().map(|name| Credential::Cookie((*name).to_owned())) {
+        assert!(who.consumed.contains(&piece), "{piece:?}");
+    }
+    // A piece that is missing or another's makes it none.
+    let without = session.replace("-session-2=", "-session-7=");
+    assert_eq!(denied(ask(with(&without))).code, "session-expired");
+    let elsewhere = request("GET https://b.example.org/x", &[("cookie", session.as_str())]);
+    assert_eq!(denied(ask(elsewhere)).code, "session-expired");
+    let unencrypted = session.replace("__Host-", "");
+    let plain = request("GET https://a.example.org/x", &[("cookie", unencrypted.as_str())]);
+    assert!(matches!(ask(plain), Decision::Unanswered), "without its prefix it is nobody's");
+    assert_eq!(service.asked.load(SeqCst), calls);
 }
 
 #[test]
