@@ -171,8 +171,9 @@ fn report(peers: &[Peer; 5]) {
     }
     let [envoy, plain, digests, relay, policy] = peers;
     let whole = of_each_round(plain, policy, |envoys, ours| ours / envoys).middle;
-    let [plain, digests, ours] = [(envoy, plain), (envoy, digests), (relay, policy)].map(added);
-    for (name, Added { middle, low, high }) in
+    let added = |without, with| of_each_round(without, with, |without, with| with - without);
+    let (plain, digests, ours) = (added(envoy, plain), added(envoy, digests), added(relay, policy));
+    for (name, Spread { middle, low, high }) in
         [("Envoy's filter adds", &plain), ("with digests", &digests), ("our policy adds", &ours)]
     {
         println!("{name:>24}: {middle:5.1} µs, half of the rounds within {low:.1} to {high:.1}");
