@@ -508,6 +508,39 @@ async fn a_side_that_answers_no_ping_is_given_up() {
     assert_eq!(farewell(&mut quiet).await, Some((1005, String::new())));
 }
 
+/// Scenario: a client sends pings as fast as it can and reads no answer. The
+/// gateway reads on, answers what it can, and keeps the rest of the answers for
+/// nobody. A message gets through behind them once the client reads.
+#[tokio::test]
+async fn who_sends_pings_and_reads_nothing_fills_nobodys_memory() {
+    const PINGS: usize = 400_000;
+    let stage = Stage::new().await;
+    let mut client = TcpStream::connect(stage.gateway.address).await.unwrap();
+    let head = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    client.write_all(head.as_bytes()).await.unwrap();
+    read_head(&mut client).await;
+    let ping = [&[0x89, 0x80 | 125, 0, 0, 0, 0][..], &[b'p'; 125]].concat();
+    let many = ping.repeat(1_000);
+    for _ in 0..PINGS / 1_000 {
+        client.write_all(&many).await.unwrap();
+    }
+    client.write_all(b"\x81\x84\0\0\0\0last").await.unwrap();
+    let echo = b"\x81\x04last";
+    let mut answers = 0;
+    let mut tail = Vec::new();
+    while !tail.ends_with(echo) {
+        let mut space = vec![0; 1 << 20];
+        let n = client.read(&mut space).await.unwrap();
+        assert!(n > 0, "it ended after {answers} bytes");
+        answers += n;
+        tail.extend_from_slice(&space[..n]);
+        tail.drain(..tail.len().saturating_sub(echo.len()));
+    }
+    // The system's own buffers and the bound; not all that was answered.
+    assert!(answers < PINGS * ping.len() / 2, "{answers} bytes were kept for it");
+}
+
 #[tokio::test]
 async fn a_thousand_small_messages_keep_their_order() {
     let stage = Stage::new().await;

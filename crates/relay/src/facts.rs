@@ -102,8 +102,7 @@ pub fn facts(
         } else {
             peer_ip
         },
-        websocket: upgrade_protocol(parts).is_some_and(|p| p.eq_ignore_ascii_case(b"websocket"))
-            && parts.method == Method::GET,
+        websocket: upgrade_protocol(parts).is_some_and(is_websocket),
         client_certificate_subject: None,
     })
 }
@@ -164,7 +163,14 @@ pub(crate) fn upgrade_protocol(parts: &Parts) -> Option<&[u8]> {
     let name = protocol.split(|b| *b == b'/').next().unwrap_or_default();
     let carries_requests =
         [&b"h2c"[..], b"h2", b"http", b"tls"].iter().any(|p| name.eq_ignore_ascii_case(p));
-    (!carries_requests && !name.is_empty()).then_some(protocol)
+    // RFC 6455 §4.1: a handshake is a GET. One by another method would be relayed as
+    // a WebSocket that nobody judged and counted as one.
+    let other_method = is_websocket(protocol) && parts.method != Method::GET;
+    (!carries_requests && !name.is_empty() && !other_method).then_some(protocol)
+}
+
+fn is_websocket(protocol: &[u8]) -> bool {
+    protocol.eq_ignore_ascii_case(b"websocket")
 }
 
 /// RFC 3986 §5.2.4, where `%2e` is a dot as well: a path that was judged must not
@@ -291,5 +297,21 @@ mod tests {
         check("TLS/1.0", false);
         check("HTTP/2.0", false);
         check("websocket, h2c", false);
+    }
+
+    #[test]
+    fn a_handshake_of_another_method_than_get_becomes_no_websocket() {
+        for method in ["HEAD", "OPTIONS", "POST", "PUT", "get"] {
+            let check = |upgrade: &str, expected: bool| {
+                let request = Request::builder().method(method).uri("/");
+                let request = request.header("connection", "upgrade").header("upgrade", upgrade);
+                let (parts, ()) = request.body(()).unwrap().into_parts();
+                assert_eq!(upgrade_protocol(&parts).is_some(), expected, "{method} {upgrade}");
+            };
+            check("websocket", false);
+            check("WebSocket", false);
+            // As container engines attach.
+            check("tcp", true);
+        }
     }
 }

@@ -81,7 +81,9 @@ struct Direction<'a> {
 enum Step<'a> {
     Read,
     Judge(Judging<'a>),
-    Write(Message),
+    Write(tungstenite::Message),
+    /// Written when what stands in the buffer before it was sent.
+    WriteAfter(tungstenite::Message),
 }
 
 impl<'a, C, S> Conversation<'a, C, S>
@@ -146,6 +148,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> End<'a, S> {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ)
             .write_buffer_size(READ)
+            // Room for a message behind the answers to pings. Without a bound, who
+            // sends pings and reads nothing would fill the gateway's memory.
+            .max_write_buffer_size(messages.max_message.saturating_add(2 * READ))
             .max_message_size(Some(messages.max_message))
             .max_frame_size(Some(messages.max_message));
         let Side { stream, ahead } = side;
@@ -226,11 +231,10 @@ impl<'a> Direction<'a> {
                     Poll::Pending => Poll::Pending,
                     Poll::Ready(judged) => {
                         self.step = Step::Read;
-                        self.judged(judged)
-                            .map_or(Poll::Ready(Ok(())), |over| Poll::Ready(Err(over)))
+                        Poll::Ready(self.judged(judged, around.messages.max_message))
                     }
                 },
-                Step::Write(_) => self.poll_write(cx, to, around.meters),
+                Step::Write(_) | Step::WriteAfter(_) => self.poll_write(cx, to, around.meters),
             };
             match moved {
                 Poll::Ready(Ok(())) => {}
@@ -326,16 +330,29 @@ impl<'a> Direction<'a> {
     }
 
     /// What the gate said becomes the next step, or the end.
-    fn judged(&mut self, judged: Result<MessageVerdict, GateFailed>) -> Option<Over> {
+    fn judged(
+        &mut self,
+        judged: Result<MessageVerdict, GateFailed>,
+        longest: usize,
+    ) -> Result<(), Over> {
         match judged {
-            Ok(MessageVerdict::Forward(message)) => {
-                self.step = Step::Write(message);
-                None
+            // What it was replaced with keeps the bound that it was read with.
+            Ok(MessageVerdict::Forward(message)) if message.len() > longest => {
+                let reason = text_of(CloseCode::Size).to_owned();
+                Err(Over::both(CloseCode::Size.into(), reason))
             }
-            Ok(MessageVerdict::Discard) => None,
-            Ok(MessageVerdict::Close { code, reason }) => Some(Over::both(code, reason)),
+            Ok(MessageVerdict::Forward(Message::Text(text))) => {
+                self.step = Step::Write(tungstenite::Message::Text(text.into()));
+                Ok(())
+            }
+            Ok(MessageVerdict::Forward(Message::Binary(bytes))) => {
+                self.step = Step::Write(tungstenite::Message::Binary(bytes));
+                Ok(())
+            }
+            Ok(MessageVerdict::Discard) => Ok(()),
+            Ok(MessageVerdict::Close { code, reason }) => Err(Over::both(code, reason)),
             Err(GateFailed { decision }) => {
-                Some(Over::both(u16::from(CloseCode::Error), decision.to_string()))
+                Err(Over::both(CloseCode::Error.into(), decision.to_string()))
             }
         }
     }
@@ -351,18 +368,28 @@ impl<'a> Direction<'a> {
     {
         let broken = |_| Over::broken(self.way.reverse());
         ready!(Pin::new(&mut to.socket).poll_ready(cx)).map_err(broken)?;
-        let Step::Write(message) = std::mem::replace(&mut self.step, Step::Read) else {
+        if matches!(self.step, Step::WriteAfter(_)) {
+            ready!(to.poll_flush(cx)).map_err(broken)?;
+        }
+        let (Step::Write(message) | Step::WriteAfter(message)) =
+            std::mem::replace(&mut self.step, Step::Read)
+        else {
             return Poll::Ready(Ok(()));
         };
+        match to.queue(message) {
+            Ok(()) => {}
+            // Answers to pings stand before it: given back, as it was.
+            Err(Error::WriteBufferFull(message)) => {
+                self.step = Step::WriteAfter(*message);
+                return Poll::Ready(Ok(()));
+            }
+            Err(_) => return Poll::Ready(Err(Over::broken(self.way.reverse()))),
+        }
         match self.way {
             Way::ToSandbox => meters.messages_in.add(1),
             Way::ToClient => meters.messages_out.add(1),
         }
-        let message = match message {
-            Message::Text(text) => tungstenite::Message::Text(text.into()),
-            Message::Binary(bytes) => tungstenite::Message::Binary(bytes),
-        };
-        Poll::Ready(to.queue(message).map_err(broken))
+        Poll::Ready(Ok(()))
     }
 
     /// Who broke which rule of the protocol, as a close code (RFC 6455 §7.4.1).
