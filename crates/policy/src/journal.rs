@@ -107,16 +107,7 @@ impl Journals {
 
 impl Journal {
     fn begin(grant: &JournalGrant) -> Self {
-        let shared = Arc::new(Shared {
-            path: grant.path.clone(),
-            max_bytes: AtomicU64::new(grant.max_bytes),
-            keep: AtomicU32::new(grant.keep),
-            waiting: Mutex::default(),
-            changed: Condvar::new(),
-            broken: AtomicBool::new(false),
-            written: Counter::default(),
-            refused: Counter::default(),
-        });
+        let shared = Arc::new(Shared::new(grant));
         let writes = Arc::clone(&shared);
         // Ends when the last handle is dropped.
         let started =
@@ -178,6 +169,19 @@ impl Journal {
 }
 
 impl Shared {
+    fn new(grant: &JournalGrant) -> Self {
+        Self {
+            path: grant.path.clone(),
+            max_bytes: AtomicU64::new(grant.max_bytes),
+            keep: AtomicU32::new(grant.keep),
+            waiting: Mutex::default(),
+            changed: Condvar::new(),
+            broken: AtomicBool::new(false),
+            written: Counter::default(),
+            refused: Counter::default(),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -193,5 +197,108 @@ impl Drop for Journal {
 impl fmt::Debug for Journal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Journal").field(&self.0.path).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::process::Command;
+
+    use super::*;
+
+    const THIS: &str =
+        "journal::tests::a_full_disk_refuses_lines_and_writes_none_in_part_until_there_is_room";
+    const DISK: &str = "TIDEGATE_TEST_SMALL_DISK";
+
+    fn grant(path: &Path) -> JournalGrant {
+        JournalGrant { path: path.to_owned(), max_bytes: 1 << 20, keep: 2 }
+    }
+
+    fn until(what: &str, there: impl Fn() -> bool) {
+        let begun = Instant::now();
+        while !there() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "never: {what}");
+            // The writer tells nobody but those who flush.
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn what_was_appended_is_in_the_file_once_it_is_flushed() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("deep/er/lines");
+        let journals = Journals::default();
+        let journal = journals.open(&grant(&path));
+        assert!(journal.append("one") && journal.append("t\nw\to"));
+        assert!(!journal.append(&"x".repeat(MAX_LINE + 1)), "it is too long");
+        assert!(journals.flush(Duration::from_secs(60)));
+        assert_eq!(std::fs::read_to_string(&path).expect("text"), "one\nt w o\n");
+        let status = journal.status();
+        assert_eq!((status.written, status.refused, status.broken), (2, 1, false));
+        // Whoever is granted the same file writes to the same journal.
+        assert!(Arc::ptr_eq(&journal, &journals.open(&grant(&path))));
+    }
+
+    #[test]
+    fn lines_that_come_faster_than_they_are_written_are_refused() {
+        // Without a writer: what it doesn't take stays.
+        let journal = Journal(Arc::new(Shared::new(&grant(Path::new("/lines")))));
+        journal.0.lock().lines = "x".repeat(MAX_WAITING - 10);
+        assert!(!journal.append("longer than that"));
+        assert_eq!(journal.status().refused, 1);
+    }
+
+    /// Runs itself once more where a disk is small, which takes the right to mount one.
+    #[test]
+    fn a_full_disk_refuses_lines_and_writes_none_in_part_until_there_is_room() {
+        if let Some(disk) = std::env::var_os(DISK) {
+            return on_a_small_disk(Path::new(&disk));
+        }
+        let disk = tempfile::tempdir().expect("a directory");
+        let mounted = "mount -t tmpfs -o size=64k tmpfs \"$0\" && exec \"$@\"";
+        let ran = Command::new("unshare")
+            .args(["--mount", "--propagation", "private", "sh", "-c", mounted])
+            .arg(disk.path())
+            .arg(std::env::current_exe().expect("this test"))
+            .args(["--exact", THIS, "--nocapture"])
+            .env(DISK, disk.path())
+            .output();
+        match ran {
+            Ok(ran) => {
+                let said = String::from_utf8_lossy(&ran.stdout);
+                let said = format!("{said}{}", String::from_utf8_lossy(&ran.stderr));
+                if said.contains("test result:") {
+                    assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+                } else {
+                    println!("SKIPPED: no small disk can be mounted here: {said}");
+                }
+            }
+            Err(error) => println!("SKIPPED: no small disk can be mounted here: {error}"),
+        }
+    }
+
+    fn on_a_small_disk(disk: &Path) {
+        let (filler, path) = (disk.join("filler"), disk.join("lines"));
+        std::fs::write(&filler, vec![0; 32 << 10]).expect("there is room");
+        let journals = Journals::default();
+        let journal = journals.open(&grant(&path));
+        until("a full disk", || {
+            journal.append(&format!("{:01000}", 7));
+            journal.status().broken
+        });
+        let whole = |text: &str| text.ends_with('\n') && text.lines().all(|it| it.len() == 1_000);
+        let text = std::fs::read_to_string(&path).expect("text");
+        assert!(whole(&text), "{} bytes", text.len());
+        assert_eq!(text.lines().count() as u64, journal.status().written);
+        assert!(!journal.append("refused"), "it is not taken and lost");
+
+        std::fs::remove_file(&filler).expect("removed");
+        until("room again", || !journal.status().broken);
+        assert!(journal.append(&format!("{:01000}", 8)));
+        assert!(journals.flush(Duration::from_secs(60)));
+        let text = std::fs::read_to_string(&path).expect("text");
+        assert!(whole(&text) && text.ends_with("8\n"), "{} bytes", text.len());
+        assert_eq!(text.lines().count() as u64, journal.status().written);
     }
 }
