@@ -150,7 +150,6 @@ impl Instance {
     ///
     /// # Cancel safety
     /// Dropping the future frees what was made.
-    #[expect(clippy::new_ret_no_self, reason = "it is moved from hand to hand, and is large")]
     pub(crate) async fn new(
         runtime: &Runtime,
         mould: &Mould,
