@@ -8,9 +8,10 @@
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use rustix::time::{ClockId, clock_gettime};
 use tidegate_quota::{QuotaConfig, Quotas};
 use tidegate_types::{Identity, Limit, LimitKind, Meter, Scope, SubjectId, TenantId};
 
@@ -32,25 +33,30 @@ fn limits(scopes: &[Scope]) -> Vec<Limit> {
     scopes.iter().map(|scope| Limit { meter: Meter::Requests, kind, scope: *scope }).collect()
 }
 
-/// `threads` of them each do `iterations` of what `work` returns for their number.
+/// `threads` of them each do `iterations` of what `work` returns for their number:
+/// the processor time of whichever needed most, so that a busy machine's other
+/// work does not count.
 fn on<F: FnMut()>(threads: usize, iterations: u64, work: impl Fn(usize) -> F + Sync) -> Duration {
-    if threads == 1 {
-        let mut each = work(0);
-        let began = Instant::now();
-        (0..iterations).for_each(|_| each());
-        return began.elapsed();
-    }
-    let began = Instant::now();
     std::thread::scope(|scope| {
-        for thread in 0..threads {
-            let work = &work;
-            scope.spawn(move || {
-                let mut each = work(thread);
-                (0..iterations).for_each(|_| each());
-            });
-        }
-    });
-    began.elapsed()
+        let threads: Vec<_> = (0..threads)
+            .map(|thread| {
+                let work = &work;
+                scope.spawn(move || {
+                    let mut each = work(thread);
+                    let began = cpu_time();
+                    (0..iterations).for_each(|_| each());
+                    cpu_time() - began
+                })
+            })
+            .collect();
+        threads.into_iter().map(|it| it.join().expect("it ends")).max().unwrap_or_default()
+    })
+}
+
+/// This thread's.
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).expect("it is positive")
 }
 
 fn quota_take(c: &mut Criterion) {

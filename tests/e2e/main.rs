@@ -14,6 +14,7 @@
 //! | `audit` | what happened is written down, and no credential with it |
 //! | `hostile` | twenty hostile plugins under load, and the gateway answers |
 //! | `bad_input` | what can't work is refused with what is wrong and what to do |
+//! | `quota` | limits hold: requests, WebSockets, bytes, time, sandboxes |
 //! | `reload` | configuration and plugins change under load |
 //! | `upstreams` | models are reachable, their keys aren't |
 //! | `malformed` | HTTP that isn't |
@@ -37,6 +38,7 @@ mod oidc;
 mod access;
 mod openclaw;
 mod page;
+mod quota;
 mod reload;
 mod sign_in;
 mod signed;
