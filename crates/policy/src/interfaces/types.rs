@@ -284,6 +284,33 @@ mod tests {
     use super::*;
 
     #[test]
+    fn no_other_space_than_a_browsers_hides_the_name_of_a_planted_cookie() {
+        let found = |text: &str| {
+            let mut headers = http::HeaderMap::new();
+            let value = http::HeaderValue::from_bytes(text.as_bytes()).expect("a value");
+            headers.insert(header::COOKIE, value);
+            let facts = RequestFacts {
+                method: http::Method::GET,
+                https: true,
+                authority: "a.example".into(),
+                path: "/".into(),
+                query: None,
+                headers,
+                client: std::net::Ipv4Addr::LOCALHOST.into(),
+                websocket: false,
+                client_certificate_subject: None,
+            };
+            cookie(&facts, "__Host-sid").map(str::to_owned)
+        };
+        assert_eq!(found("a=1; __Host-sid=2").as_deref(), Some("2"));
+        assert_eq!(found("a=1;\t__Host-sid=2").as_deref(), Some("2"));
+        for space in ["\u{a0}", "\u{85}", "\u{2003}", "\u{3000}", "\u{feff}"] {
+            assert_eq!(found(&format!("{space}__Host-sid=planted")), None, "{space:?}");
+            assert_eq!(found(&format!("__Host-sid{space}=planted")), None, "{space:?}");
+        }
+    }
+
+    #[test]
     fn a_query_is_decoded_once() {
         let check = |text, decoded: Option<&str>| assert_eq!(decode(text).as_deref(), decoded);
         check("plain", Some("plain"));
