@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use futures_util::{SinkExt as _, StreamExt as _};
 use http::{Method, StatusCode};
 use serde_json::Value;
-use tidegate_testkit::gateway::{Answer, Ask, Gateway, Setup, run};
+use tidegate_testkit::gateway::{Answer, Ask, Gateway, Setup, SignIn, run};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -343,6 +343,27 @@ async fn of_two_who_wake_sandboxes_at_once_for_the_last_place_one_does() {
         &gateway.get(served[0], WHO).await,
         "The limit of sandboxes for your tenant is reached.",
     );
+}
+
+#[tokio::test]
+async fn two_users_who_wake_one_sandbox_at_once_take_one_place() {
+    let limits = r#"{ meter = "sandboxes", amount = 1, scope = "tenant" }"#;
+    let mut setup = limited(limits)
+        .replacing("builtin:per-user", "builtin:sub-domain")
+        .replacing("sandbox = \"user-{subject}\"", "base = \"localhost\"\nclaim = \"rooms\"")
+        .replacing("host = \"{subject}.localhost\"\n", "");
+    for user in ["alice", "bob"] {
+        let holder = format!("subject = \"{user}\", tenant = \"demo\"");
+        setup = setup.replacing(&holder, &format!("{holder}, claims = {{ rooms = \"den\" }}"));
+    }
+    let gateway = Gateway::start(setup).await;
+    let asks = ["alice", "bob", "alice", "bob"]
+        .map(|user| gateway.ask(Ask::get("den", WHO).sign_in(SignIn::As(gateway.token(user)))));
+    for answer in join_all(asks).await {
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    }
+    assert_eq!(gateway.processes("hello-app").len(), 1);
+    refused(&gateway.get("alice", WHO).await, "The limit of sandboxes for your tenant is reached.");
 }
 
 #[tokio::test]

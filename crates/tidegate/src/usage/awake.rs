@@ -105,6 +105,10 @@ impl Awake {
     fn claim(&self, key: &SandboxKey, account: &Account) -> Result<Waking, Exceeded> {
         // The shard stays locked: who comes second for one sandbox finds its entry.
         let mut entry = match self.sandboxes.entry(key.clone()) {
+            // Somebody is waking it: one place is enough for both.
+            At::Occupied(known) if Arc::strong_count(&known.get().waking) > 1 => {
+                return Ok(Waking { _claim: Arc::clone(&known.get().waking) });
+            }
             At::Occupied(mut known) => {
                 let entry = known.get_mut();
                 if !is_of(entry, account) {
