@@ -16,6 +16,7 @@
 //! | `bad_input` | what can't work is refused with what is wrong and what to do |
 //! | `quota` | limits hold: requests, WebSockets, bytes, time, sandboxes |
 //! | `reload` | configuration and plugins change under load |
+//! | `reload_load` | the same a hundred times under load, and nobody notices |
 //! | `upstreams` | models are reachable, their keys aren't |
 //! | `malformed` | HTTP that isn't |
 //! | `unprivileged` | the same without root |
@@ -26,8 +27,9 @@
 //! | `up` | `cargo xtask up`, from start to Ctrl-C |
 
 mod abuse;
-mod activity;
+mod access;
 mod audit;
+mod activity;
 mod bad_input;
 mod built;
 mod encrypted;
@@ -35,11 +37,11 @@ mod hostile;
 mod malformed;
 mod messages;
 mod oidc;
-mod access;
 mod openclaw;
 mod page;
 mod quota;
 mod reload;
+mod reload_load;
 mod sign_in;
 mod signed;
 mod sleep;
