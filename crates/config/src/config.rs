@@ -56,6 +56,8 @@ pub struct Server {
     pub max_header_bytes: usize,
     /// Bytes that a WebSocket message may have where messages are judged.
     pub max_message: usize,
+    /// Bytes that a plugin's component may have.
+    pub max_component: u64,
     /// A PEM file of certificates to trust when the gateway itself calls a service;
     /// absolute.
     pub extra_roots: Option<PathBuf>,

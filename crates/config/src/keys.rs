@@ -358,6 +358,12 @@ pub static SERVER: Section = Section {
             "The longest WebSocket message where a placement asks for messages to be judged; whoever sends a longer one is closed with 1009. One such WebSocket holds up to about four times this in memory. Others aren't limited.",
         ),
         key(
+            "max-component",
+            Kind::Size,
+            Or("\"32MiB\""),
+            "The largest plugin that is loaded. A compilation can't be interrupted, and takes time and memory with a plugin's size: this bounds both. From 64KiB to 256MiB.",
+        ),
+        key(
             "extra-roots",
             Kind::Path,
             Means("the web's authorities alone are trusted"),

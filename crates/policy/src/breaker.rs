@@ -72,6 +72,7 @@ impl Breaker {
         if !deaths.any.load(Relaxed) {
             return Standing::Good;
         }
+        let given = self.given(given);
         let table = deaths.table.read().unwrap_or_else(PoisonError::into_inner);
         let worst = table
             .iter()
@@ -96,7 +97,7 @@ impl Breaker {
         let (Some(deaths), Some(reads)) = (self.hooks.get(hook as usize), reads.shape()) else {
             return false;
         };
-        let hash = self.hash(reads, about, given);
+        let hash = self.hash(reads, about, self.given(given));
         let mut table = deaths.table.write().unwrap_or_else(PoisonError::into_inner);
         let count = way(&mut table, reads).count(hash);
         // INVARIANT: only what a fresh instance died of becomes poisonous.
@@ -109,6 +110,7 @@ impl Breaker {
     /// A suspect lived through a fresh instance: nothing is held against it.
     pub(crate) fn lived(&self, hook: Hook, about: &About, given: Given<'_>) {
         let Some(deaths) = self.hooks.get(hook as usize) else { return };
+        let given = self.given(given);
         let mut table = deaths.table.write().unwrap_or_else(PoisonError::into_inner);
         for way in table.iter_mut() {
             let hash = self.hash(&way.reads, about, given);
@@ -127,13 +129,19 @@ impl Breaker {
         table.iter().map(Way::poisonous).sum()
     }
 
-    fn hash(&self, reads: &[Read], about: &About, given: Given<'_>) -> u64 {
+    /// Made once per question: a message may be long.
+    fn given(&self, given: Given<'_>) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        given(&mut hasher);
+        hasher.finish()
+    }
+
+    fn hash(&self, reads: &[Read], about: &About, given: u64) -> u64 {
         let mut hasher = self.hasher.build_hasher();
         for read in reads {
             read.feed(about, &mut hasher);
         }
-        0_u8.hash(&mut hasher);
-        given(&mut hasher);
+        given.hash(&mut hasher);
         hasher.finish()
     }
 }

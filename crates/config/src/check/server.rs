@@ -1,10 +1,14 @@
 //! `[server]`
 
+use std::ops::RangeInclusive;
+
 use super::Context;
 use super::read;
-use super::value::Fields;
+use super::value::{Fields, Value};
 use crate::keys::TLS;
 use crate::{MetricsAccess, Server, Tls};
+
+const MAX_COMPONENT: RangeInclusive<u64> = 64 << 10..=256 << 20;
 
 pub(super) fn server(fields: &Fields<'_>, cx: &mut Context<'_>) -> Option<Server> {
     let listen = fields.read("listen", cx, read::address);
@@ -20,6 +24,7 @@ pub(super) fn server(fields: &Fields<'_>, cx: &mut Context<'_>) -> Option<Server
     let drain = fields.read("drain", cx, read::duration);
     let max_header_bytes = fields.read("max-header-bytes", cx, read::integer);
     let max_message = fields.read("max-message", cx, read::size);
+    let max_component = fields.read("max-component", cx, max_component);
     let extra_roots = fields.read_if_given("extra-roots", cx, read::path);
     let (listen, control) = (listen?, control?);
     if listen == control && listen.port() != 0 {
@@ -44,8 +49,17 @@ pub(super) fn server(fields: &Fields<'_>, cx: &mut Context<'_>) -> Option<Server
         drain: drain?,
         max_header_bytes: usize::try_from(max_header_bytes?).unwrap_or(usize::MAX),
         max_message: usize::try_from(max_message?).unwrap_or(usize::MAX),
+        max_component: max_component?,
         extra_roots: extra_roots?,
     })
+}
+
+fn max_component(value: &Value<'_>, cx: &mut Context<'_>) -> Option<u64> {
+    let bytes = read::size(value, cx)?;
+    if MAX_COMPONENT.contains(&bytes) {
+        return Some(bytes);
+    }
+    value.problem(cx, format!("{bytes} bytes are out of range"), "Use 64KiB to 256MiB")
 }
 
 fn tls(fields: &Fields<'_>, cx: &mut Context<'_>) -> Option<Tls> {

@@ -74,6 +74,7 @@ pub(crate) fn input(loaded: &Loaded, mut means: Means<'_>) -> Result<PolicyInput
         key_sets,
         known_templates: config.templates.keys().cloned().collect(),
         outgoing: Some(means.outgoing),
+        max_component: config.server.max_component,
         ..HostConfig::default()
     };
     Ok(PolicyInput { host, plugins })
