@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use tidegate_policy::{Decision, FailureReason, Hook, PluginSpec, PolicyFailure, PolicyHost};
+use tidegate_policy::{
+    Decision, FailureReason, Hook, PluginSource, PluginSpec, PolicyFailure, PolicyHost,
+};
 use tidegate_types::{
     DecisionId, Destination, Event, EventKind, Identity, Message, ObjectOperation, Protocol,
     RequestFacts, SandboxFacts, SandboxKey, SandboxName, Way,
 };
 
-use crate::stage::{at_once, host, plugin_name, request, test_plugin, who};
+use crate::stage::{at_once, built, host, plugin_name, problem, request, test_plugin, who};
 
 fn saboteur() -> PluginSpec {
     // Debug builds compute slowly; what loops loops this long.
@@ -281,5 +283,17 @@ fn what_abstains_and_does_nothing_is_believed() {
         let asked = ASKED.iter().copied().find(|it| it.as_str() == hook).expect("a hook");
         let failure = Sabotage::new(order).ask(&host, asked);
         assert!(failure.is_none(), "{order}: {failure:?}");
+    }
+}
+
+#[test]
+fn a_component_that_was_cut_off_is_refused_wherever_it_ends() {
+    let whole = built("saboteur");
+    let third = whole.len() / 3;
+    for end in [0, 4, 8, 9, 100, third, 2 * third, whole.len() - 1] {
+        let component = whole.get(..end).expect("within").into();
+        let source = PluginSource::Builtin { name: "saboteur".into(), component };
+        let told = problem(PluginSpec::new(plugin_name("saboteur"), source));
+        assert!(told.starts_with("plugin `saboteur`: "), "{end}: {told}");
     }
 }
