@@ -79,7 +79,9 @@ pub struct Naming {
 impl Naming {
     /// Who the claims are about, until the token expires. The subject is in the claim
     /// that the operator names, or in the first of `usually` that is there and not
-    /// empty. `None` when subject or tenant isn't said.
+    /// empty. `None` when subject or tenant isn't said, or is nothing that the host
+    /// takes as one: claims are often for people to choose, and what they choose is
+    /// no failure of the plugin.
     #[must_use]
     pub fn principal(&self, claims: &Claims, usually: &[&str]) -> Option<Principal> {
         let subject = match &self.subject_claim {
@@ -93,6 +95,9 @@ impl Naming {
             Some(name) => claims.text(name)?,
             None => self.tenant.clone()?,
         };
+        if !(is_name(&subject) && is_name(&tenant)) {
+            return None;
+        }
         let passed_on = self.claims.iter();
         Some(Principal {
             claims: passed_on.filter_map(|name| Some((name.clone(), claims.text(name)?))).collect(),
@@ -100,6 +105,11 @@ impl Naming {
             ..principal(&subject, &tenant)
         })
     }
+}
+
+/// What the host takes as a subject or a tenant.
+fn is_name(text: &str) -> bool {
+    (1..=256).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
 /// Why a token is refused: a stable code, and a sentence for a person.
@@ -141,6 +151,19 @@ mod tests {
         assert_eq!(who.claims, [("groups".to_owned(), "b c".to_owned())]);
         assert_eq!(who.expires_at_ms, Some(1_500));
         assert!(naming(Some("name")).principal(&claims, &["email"]).is_none());
+    }
+
+    #[test]
+    fn a_claim_that_is_nobodys_name_names_nobody() {
+        let long = "a".repeat(257);
+        for subject in ["", "al\\r\\nice", "\\u0085", &long] {
+            let json = format!(r#"{{"sub":"{subject}","name":"{subject}","org":"o"}}"#);
+            let claims = Claims::parse(&json).expect("an object");
+            assert!(naming(None).principal(&claims, &["sub"]).is_none(), "{subject}");
+            assert!(naming(Some("name")).principal(&claims, &[]).is_none(), "{subject}");
+        }
+        let claims = Claims::parse(r#"{"sub":"alice","org":"o\u0000"}"#).expect("an object");
+        assert!(naming(None).principal(&claims, &["sub"]).is_none());
     }
 
     #[test]

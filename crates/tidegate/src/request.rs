@@ -276,7 +276,8 @@ fn route(
 }
 
 /// A value that cannot stand in a header field is left out: the client's own copy
-/// is removed all the same.
+/// is removed all the same. So is one with space around it, which whoever reads the
+/// field removes: `alice ` would be `alice` to the application.
 fn identity_header(
     name: &HeaderName,
     field: &IdentityField,
@@ -287,6 +288,7 @@ fn identity_header(
         IdentityField::Tenant => Some(who.tenant.as_str()),
         IdentityField::Claim(claim) => who.claim(claim),
     };
+    let value = value.filter(|value| value.trim() == *value);
     (name.clone(), value.and_then(|value| HeaderValue::from_bytes(value.as_bytes()).ok()))
 }
 
@@ -317,3 +319,30 @@ fn micros(began: Instant) -> u64 {
 /// The address that applications see the gateway come from: of the shared address
 /// space (RFC 6598), so that it is neither loopback nor anybody's.
 pub(crate) const GATEWAY_INSIDE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(100, 64, 0, 1));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidegate_types::{SubjectId, TenantId};
+
+    #[test]
+    fn nobody_arrives_as_somebody_else_because_space_around_a_name_is_lost() {
+        let told = |subject: &str| {
+            let who = Identity {
+                subject: SubjectId::new(subject).expect("a subject"),
+                tenant: TenantId::new("demo").expect("a tenant"),
+                claims: vec![("name".into(), subject.into())],
+            };
+            let name = HeaderName::from_static("x-user");
+            let subject = identity_header(&name, &IdentityField::Subject, &who).1;
+            let claim = identity_header(&name, &IdentityField::Claim("name".into()), &who).1;
+            assert_eq!(subject, claim);
+            subject
+        };
+        assert_eq!(told("alice"), Some(HeaderValue::from_static("alice")));
+        assert_eq!(told("Alice B"), Some(HeaderValue::from_static("Alice B")));
+        for padded in ["alice ", " alice", "alice\u{a0}", "\u{2003}alice", " "] {
+            assert_eq!(told(padded), None, "{padded:?}");
+        }
+    }
+}
