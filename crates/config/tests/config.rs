@@ -615,6 +615,18 @@ fn the_examples_are_right() {
 }
 
 #[test]
+fn the_configuration_that_the_guide_to_signing_in_shows_is_right() {
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/sign-in.md");
+    let guide = std::fs::read_to_string(guide).expect("the guide");
+    let blocks: Vec<_> =
+        guide.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(!blocks.is_empty());
+    for block in blocks {
+        parse(block).unwrap_or_else(|problems| panic!("{problems}:\n{block}"));
+    }
+}
+
+#[test]
 fn the_reference_documentation_is_fresh() {
     expect_file!["../../../docs/configuration.md"].assert_eq(&keys::reference());
 }
