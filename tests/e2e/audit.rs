@@ -204,3 +204,32 @@ async fn a_crash_loses_nothing_that_was_written_and_an_end_loses_nothing() {
     assert_eq!(after[..before.len()], before);
     assert!((0..10).all(|number| has_path(&after, &format!("/b/{number}"))), "{after:#?}");
 }
+
+#[tokio::test]
+async fn an_observer_that_never_ends_takes_nothing_from_another() {
+    let noise = crate::built::component("saboteur").display().to_string();
+    let setup = audited("{ file = \"audit.jsonl\" }", "kinds = [\"request\"]").adding(&format!(
+        "\n[[plugin]]\nname = \"noise\"\nsource = {noise:?}\n\n\
+         [plugin.config]\nalways = \"observe loop\"\n"
+    ));
+    let gateway = Gateway::start(setup).await;
+    for number in 0..20 {
+        // The application answers, whatever it is.
+        let answer = gateway.get("alice", &format!("/n/{number}")).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{}", answer.text());
+    }
+    let all = |lines: &[Value]| (0..20).all(|number| has_path(lines, &format!("/n/{number}")));
+    until(&journal(&gateway), all).await;
+    let wait = async {
+        loop {
+            let (_, metrics) = gateway.control(http::Method::GET, "/metrics").await;
+            let failed = "tidegate_events_dropped_total{reason=\"observer-failed\"} ";
+            let lost = metrics.lines().find_map(|line| line.strip_prefix(failed));
+            if lost.is_some_and(|lost| lost != "0") {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, wait).await.is_ok(), "what it lost isn't counted");
+}
