@@ -15,6 +15,7 @@ use crate::configuration;
 use crate::contract::{self, Breach};
 use crate::deadline::MAX_DEADLINE;
 use crate::engine::Runtime;
+use crate::inspect::{Inspection, pages};
 use crate::instance::Mould;
 use crate::plugin::{Plugin, Recipe};
 use crate::population::Population;
@@ -81,6 +82,40 @@ impl Loader<'_> {
         configuration::check(&manifest.config_schema, &spec.config, &recipe.around)?;
         let instance = recipe.configure_first(instance)?;
         Ok(Plugin::new(recipe, spec, sha256, manifest, instance))
+    }
+
+    /// What is in a component: it is read, compiled, judged, and describes itself.
+    pub(crate) fn inspect(
+        &self,
+        around: Arc<Surroundings>,
+        spec: &PluginSpec,
+    ) -> Result<Inspection, Breach> {
+        let (sha256, mould) = self.component(spec, &mut None)?;
+        let needs = mould.component.component().resources_required();
+        let kept = mould.kept.clone();
+        let recipe = Recipe {
+            runtime: Arc::clone(self.runtime),
+            mould,
+            around,
+            config: String::new(),
+            memory: spec.memory,
+            population: Population::new(spec.instances),
+            pool: self.runtime.pool(),
+        };
+        let (manifest, _) = recipe.first_instance()?;
+        check_manifest(&manifest)?;
+        Ok(Inspection {
+            sha256,
+            title: manifest.name,
+            version: manifest.version,
+            description: manifest.description,
+            config_schema: manifest.config_schema,
+            contract: kept.version,
+            hooks: kept.hooks,
+            imports: kept.imports,
+            memories: needs.as_ref().map(|it| pages(it.num_memories, it.max_initial_memory_size)),
+            tables: needs.map(|it| (it.num_tables, it.max_initial_table_size.unwrap_or(0))),
+        })
     }
 
     /// The component, with its digest: the one that runs already, where it is that;

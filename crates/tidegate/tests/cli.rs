@@ -256,7 +256,7 @@ async fn plugins_are_listed() {
     );
     assert!(said.err.contains("not taken over: plugin `rooms`: it serves no hook"), "{}", said.err);
     let said = gateway.says("plugins rooms").await;
-    assert!(said.out.contains("\nresolve\t0\t-\t-\t-\t-\t-\t-\n"), "{}{}", said.out, said.err);
+    assert!(said.out.contains("\nresolve\t0\t0\t-\t-\t-\t-\t-\n"), "{}{}", said.out, said.err);
 }
 
 #[tokio::test]
@@ -340,4 +340,37 @@ async fn what_can_be_said_without_a_gateway_is_said() {
     assert!(tidegate(dir.path(), "ps --help").await.out.contains("Examples:"));
     assert_eq!(tidegate(dir.path(), "pss").await.code, Some(2));
     assert_eq!(tidegate(dir.path(), "serve --log =x=").await.code, Some(2));
+}
+
+#[tokio::test]
+async fn a_component_is_inspected_signed_and_told_from_what_is_none() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let dir = dir.path();
+    let said = tidegate(dir, "plugin inspect builtin:token --json").await;
+    let found: serde_json::Value = serde_json::from_str(&said.out).expect("JSON");
+    assert_eq!(found["name"], "token", "{}", said.err);
+    assert_eq!(found["hooks"], serde_json::json!(["authenticate"]));
+    assert_eq!(found["contract"], "0.2.0");
+
+    let component = tidegate_builtin::component("token").expect("it is embedded");
+    fs::write(dir.join("policy.wasm"), component).expect("written");
+    let said = tidegate(dir, "plugin keygen signing.key").await;
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let (_, key) = said.out.split_once("verify-key = ").expect("a public key");
+    let key = key.trim().trim_matches('"');
+    let said = tidegate(dir, "plugin keygen signing.key").await;
+    assert_eq!(said.code, Some(1), "a key is never written over");
+    let inspect = format!("plugin inspect policy.wasm --verify-key {key}");
+    assert!(tidegate(dir, &inspect).await.err.contains("has no signature"));
+    let said = tidegate(dir, "plugin sign policy.wasm --key signing.key").await;
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let said = tidegate(dir, &inspect).await;
+    assert!(said.out.contains("signature    verified\n"), "{}{}", said.out, said.err);
+
+    fs::write(dir.join("policy.wasm"), "something else").expect("written");
+    let said = tidegate(dir, &inspect).await;
+    assert!(said.err.contains("is not this key's"), "{}", said.err);
+    let said = tidegate(dir, "plugin inspect policy.wasm").await;
+    assert_eq!(said.code, Some(1));
+    assert!(said.err.contains("something else, not a WASM component"), "{}", said.err);
 }

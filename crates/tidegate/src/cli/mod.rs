@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `serve`, `check`, `init` | commands that read a configuration |
 //! | `ps`, `logs`, `act`, `usage`, `plugins` | commands that ask a running gateway |
+//! | `plugin` | commands that look at a plugin's component |
 //! | `find` | where that gateway is, and which sandbox a name means |
 //! | `client` | asking it over HTTP |
 //! | `table`, `text` | showing things to a person |
@@ -20,6 +21,7 @@ mod find;
 mod init;
 mod logging;
 mod logs;
+mod plugin;
 mod plugins;
 mod ps;
 #[cfg(test)]
@@ -88,6 +90,9 @@ enum Command {
     Usage(usage::Usage),
     /// List the policy plugins: what they answer, how often they failed.
     Plugins(plugins::Plugins),
+    /// Look into a plugin's component, sign it, make keys for that.
+    #[command(subcommand)]
+    Plugin(plugin::Plugin),
     /// Show the version of this program.
     Version,
     /// Write completions for a shell to standard output.
@@ -130,6 +135,7 @@ fn dispatch(place: &Place, command: Command) -> Result<(), Failure> {
         Command::Destroy(command) => command.run(place),
         Command::Usage(command) => command.run(place),
         Command::Plugins(command) => command.run(place),
+        Command::Plugin(command) => command.run(),
         Command::Version => text::print(&format!("tidegate {}\n", env!("CARGO_PKG_VERSION"))),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "tidegate", &mut io::stdout());

@@ -1,0 +1,253 @@
+//! `tidegate plugin`: looking into components, and vouching for them.
+
+use std::borrow::Cow;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use tidegate_plugin_source::{SigningKey, VerifyKey, signature};
+use tidegate_policy::{Inspection, PluginSource, inspect};
+use tidegate_types::Sha256Digest;
+
+use super::failure::Failure;
+use super::text::{print, printable, size};
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Plugin {
+    /// Show what a component answers, imports and needs; no hook of it is asked.
+    #[command(after_help = "With `--verify-key` the signature in FILE.sig is checked too.\n\n\
+        Examples:\n  tidegate plugin inspect policy.wasm\n  tidegate plugin inspect builtin:token --json")]
+    Inspect(Inspect),
+    /// Sign a component, so that gateways with the key's other half take it.
+    #[command(
+        after_help = "The signature goes into FILE.sig: put it beside the component, or into the\n\
+        annotation dev.tidegate.signature of an OCI manifest.\n\n\
+        Example:\n  tidegate plugin sign policy.wasm --key signing.key"
+    )]
+    Sign(Sign),
+    /// Make a key to sign components with, and show what `verify-key` is to be.
+    #[command(after_help = "Example:\n  tidegate plugin keygen signing.key")]
+    Keygen(Keygen),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Inspect {
+    /// The component, or `builtin:NAME`.
+    #[arg(value_name = "FILE")]
+    source: String,
+    /// Check the signature in FILE.sig with this public key, in base64
+    #[arg(long, value_name = "KEY")]
+    verify_key: Option<VerifyKey>,
+    /// Show it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Sign {
+    /// The component.
+    file: PathBuf,
+    /// The file that `tidegate plugin keygen` wrote
+    #[arg(long, value_name = "KEYFILE")]
+    key: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Keygen {
+    /// Where the private key goes; the file must not exist yet.
+    file: PathBuf,
+}
+
+impl Plugin {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::Inspect(command) => command.run(),
+            Self::Sign(command) => command.run(),
+            Self::Keygen(command) => command.run(),
+        }
+    }
+}
+
+impl Inspect {
+    fn run(self) -> Result<(), Failure> {
+        let (bytes, source) = match self.source.strip_prefix("builtin:") {
+            Some(name) => {
+                let component = tidegate_builtin::component(name).ok_or_else(|| {
+                    let known: Vec<_> =
+                        tidegate_builtin::names().map(|n| format!("builtin:{n}")).collect();
+                    Failure::new(
+                        format!("there is no `builtin:{name}`"),
+                        format!("There are {}", known.join(", ")),
+                    )
+                })?;
+                let component = Cow::Borrowed(component);
+                let source = PluginSource::Builtin { name: name.to_owned(), component };
+                (tidegate_builtin::component(name).unwrap_or_default().to_vec(), source)
+            }
+            None => {
+                let bytes = read(Path::new(&self.source))?;
+                let component = bytes.clone().into();
+                (bytes, PluginSource::Fetched { from: self.source.clone(), component })
+            }
+        };
+        let signed = self.signature(&bytes)?;
+        let found = inspect(source).map_err(|it| Failure::new(it.what, it.remedy))?;
+        if self.json {
+            let json = serde_json::to_string_pretty(&as_json(&found, bytes.len(), signed))
+                .map_err(|error| Failure::new(format!("cannot be written: {error}"), ""))?;
+            return print(&(json + "\n"));
+        }
+        print(&in_words(&found, bytes.len(), signed))
+    }
+
+    /// In a word.
+    fn signature(&self, bytes: &[u8]) -> Result<&'static str, Failure> {
+        if self.source.starts_with("builtin:") {
+            return Ok("part of this program");
+        }
+        let text = match fs::read_to_string(beside(Path::new(&self.source))) {
+            Ok(text) => text,
+            Err(_) if self.verify_key.is_some() => {
+                return Err(Failure::new(
+                    format!("`{}` has no signature", self.source),
+                    "`tidegate plugin sign` makes one",
+                ));
+            }
+            Err(_) => return Ok("none"),
+        };
+        match &self.verify_key {
+            None => Ok("there is one, not verified: name the key with `--verify-key`"),
+            Some(key) if key.verifies(&Sha256Digest::of(bytes), &text) => Ok("verified"),
+            Some(_) => Err(Failure::new(
+                format!("the signature of `{}` is not this key's", self.source),
+                "Find out who made this component",
+            )),
+        }
+    }
+}
+
+impl Sign {
+    fn run(self) -> Result<(), Failure> {
+        let key = fs::read_to_string(&self.key).map_err(|error| {
+            Failure::new(
+                format!("`{}` can't be read: {error}", self.key.display()),
+                "Name the file that `tidegate plugin keygen` wrote",
+            )
+        })?;
+        let key: SigningKey = key.parse().map_err(|error| {
+            Failure::new(
+                format!("`{}`: {error}", self.key.display()),
+                "Name the file that `tidegate plugin keygen` wrote",
+            )
+        })?;
+        let digest = Sha256Digest::of(&read(&self.file)?);
+        let signature = key.sign(&digest);
+        let beside = beside(&self.file);
+        fs::write(&beside, format!("{signature}\n")).map_err(|error| {
+            Failure::new(
+                format!("`{}` can't be written: {error}", beside.display()),
+                "Choose another place for the component",
+            )
+        })?;
+        print(&format!(
+            "{}: written\nsha256      {digest}\nsignature   {signature}\nverify-key  {}\n",
+            beside.display(),
+            key.verify_key()
+        ))
+    }
+}
+
+impl Keygen {
+    fn run(self) -> Result<(), Failure> {
+        let key = SigningKey::generate();
+        let written = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&self.file)
+            .and_then(|mut file| {
+                file.write_all(key.to_secret().reveal().as_bytes())?;
+                file.write_all(b"\n")
+            });
+        written.map_err(|error| {
+            Failure::new(
+                format!("`{}` can't be written: {error}", self.file.display()),
+                "Name a file that doesn't exist yet",
+            )
+        })?;
+        print(&format!(
+            "{}: the private key; keep it to yourself\nverify-key = \"{}\"\n",
+            self.file.display(),
+            key.verify_key()
+        ))
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(path).map_err(|error| {
+        Failure::new(format!("`{}` can't be read: {error}", path.display()), "Name a component")
+    })
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(signature::SUFFIX);
+    beside.into()
+}
+
+/// The keys of the configuration, as far as the schema names them.
+fn keys(schema: &str) -> Vec<(String, String)> {
+    let Ok(schema) = serde_json::from_str::<Value>(schema) else { return Vec::new() };
+    let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
+        return Vec::new();
+    };
+    let about = |it: &Value| it.get("description").and_then(Value::as_str).map(str::to_owned);
+    properties.iter().map(|(name, it)| (name.clone(), about(it).unwrap_or_default())).collect()
+}
+
+fn as_json(it: &Inspection, bytes: usize, signature: &str) -> Value {
+    let both = |pair: Option<(u32, u64)>| pair.map(|(count, largest)| json!([count, largest]));
+    json!({
+        "name": it.title,
+        "version": it.version,
+        "description": it.description,
+        "contract": it.contract,
+        "hooks": it.hooks,
+        "imports": it.imports,
+        "sha256": it.sha256,
+        "bytes": bytes,
+        "memories": both(it.memories),
+        "tables": both(it.tables),
+        "signature": signature,
+        "config_schema": serde_json::from_str::<Value>(&it.config_schema).unwrap_or_default(),
+    })
+}
+
+fn in_words(it: &Inspection, bytes: usize, signature: &str) -> String {
+    let unknown = || "not told".to_owned();
+    let memories = |(count, largest): (u32, u64)| format!("{count}, up to {} each", size(largest));
+    let tables = |(count, largest): (u32, u64)| format!("{count}, up to {largest} elements each");
+    let lines = [
+        ("name", format!("{} {}", it.title, it.version)),
+        ("description", it.description.clone()),
+        ("made for", format!("tidegate:policy@{}", it.contract)),
+        ("answers", it.hooks.join(", ")),
+        ("imports", if it.imports.is_empty() { "nothing".into() } else { it.imports.join(", ") }),
+        ("sha256", it.sha256.clone()),
+        ("size", size(bytes as u64)),
+        ("memories", it.memories.map_or_else(unknown, memories)),
+        ("tables", it.tables.map_or_else(unknown, tables)),
+        ("signature", signature.to_owned()),
+    ];
+    let mut out = String::new();
+    for (what, text) in lines {
+        out.push_str(&format!("{what:<12} {}\n", printable(&text)));
+    }
+    for (at, (name, about)) in keys(&it.config_schema).into_iter().enumerate() {
+        let what = if at == 0 { "config" } else { "" };
+        out.push_str(&format!("{what:<12} {}: {}\n", printable(&name), printable(&about)));
+    }
+    out
+}
