@@ -184,7 +184,8 @@ impl Instance {
 
     /// Makes `call`, of a hook, the one that this instance works on from here.
     /// Whether it is its first.
-    pub(crate) fn begin_hook(&mut self, call: Call) -> bool {
+    pub(crate) fn begin_hook(&mut self, mut call: Call) -> bool {
+        call.of_a_hook = true;
         self.begin(call);
         self.asked += 1;
         self.asked == 1

@@ -64,6 +64,8 @@ pub(crate) struct Call {
     /// Calls into the host.
     made: u32,
     now_ms: Option<u64>,
+    /// Whether it is a hook's: `configure` may not wait for others.
+    pub(crate) of_a_hook: bool,
     /// Calls to HTTP services that this call made.
     pub(crate) http_calls: u32,
 }
@@ -92,7 +94,7 @@ impl Call {
     }
 
     pub(crate) fn new(about: About, deadline: Deadline) -> Self {
-        Self { about, deadline, made: 0, now_ms: None, http_calls: 0 }
+        Self { about, deadline, made: 0, now_ms: None, of_a_hook: false, http_calls: 0 }
     }
 
     /// Lets go of what it was about.

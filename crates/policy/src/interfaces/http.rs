@@ -20,7 +20,7 @@ impl Host for State {
 impl State {
     async fn called(&mut self, asked: Outgoing) -> Result<Incoming, Error> {
         // Outside of a hook nobody waits: `configure` must not depend on others.
-        if self.call.about.id.is_none() {
+        if !self.call.of_a_hook {
             return Err(Error::NotAllowed("calls can be made in hooks alone".into()));
         }
         self.reads.note_volatile();
