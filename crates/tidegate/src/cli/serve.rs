@@ -1,10 +1,15 @@
 //! `tidegate serve`
 
+use std::time::Duration;
+
 use super::failure::Failure;
 use super::find::Place;
 use super::logging;
 use super::text::print;
 use crate::serve::Orders;
+
+/// How long threads that block may take once everything else has ended.
+const LEFT_BEHIND: Duration = Duration::from_secs(2);
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -36,7 +41,11 @@ impl Serve {
                     "Look at the limits of this user",
                 )
             })?;
-        runtime.block_on(crate::serve::run(orders)).map_err(|why| Failure::unusable(why.0))
+        let ended = runtime.block_on(crate::serve::run(orders));
+        // Whatever still reads a file then, from a disk that doesn't answer or a pipe
+        // that nobody writes to, must not keep the process.
+        runtime.shutdown_timeout(LEFT_BEHIND);
+        ended.map_err(|why| Failure::unusable(why.0))
     }
 }
 
