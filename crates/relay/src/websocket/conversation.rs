@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use futures_util::{Sink as _, Stream as _};
+use futures_util::{FutureExt as _, Sink as _, Stream as _};
 use tidegate_types::{Message, MessageVerdict, Way};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::time::timeout;
@@ -25,6 +25,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{self, Bytes};
 
 use super::farewell::{Bye, Over};
+use super::frames::Frames;
 use super::gate::{GateFailed, Judging, Messages};
 use super::metered::Metered;
 use super::pump::Side;
@@ -34,12 +35,26 @@ use crate::{Meters, Target};
 /// Read at once. Small: every open WebSocket holds two of these.
 const READ: usize = 8 << 10;
 
+/// A message whose buffers are given back when it has passed.
+const LONG: usize = 64 << 10;
+
 /// How long an application may take for the answers to a client that broke the
 /// protocol.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// Steps of one direction before others have their turn; a message takes three.
 const TURN: usize = 48;
+
+fn config(max_message: usize) -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(READ)
+        .write_buffer_size(READ)
+        // Room for a message behind the answers to pings. Without a bound, who sends
+        // pings and reads nothing would fill the gateway's memory.
+        .max_write_buffer_size(max_message.saturating_add(2 * READ))
+        .max_message_size(Some(max_message))
+        .max_frame_size(Some(max_message))
+}
 
 /// Both ends of a WebSocket, and the gate between them.
 pub(crate) struct Conversation<'a, C, S> {
@@ -65,6 +80,12 @@ struct End<'a, S> {
     socket: WebSocketStream<Metered<'a, S>>,
     /// Written, perhaps not sent.
     unflushed: bool,
+    /// A long message passed, and the buffers that it needed are still there.
+    grown: bool,
+    /// A close frame was sent: that must not be forgotten.
+    closing: bool,
+    role: Role,
+    max_message: usize,
 }
 
 /// One direction.
@@ -131,6 +152,7 @@ where
     /// protocol still gets the answers to those before it.
     async fn hear_out(&mut self, frame: Option<CloseFrame>) {
         let Self { client, sandbox, outward, around, .. } = self;
+        sandbox.closing = true;
         if sandbox.queue(tungstenite::Message::Close(frame)).is_err() {
             return;
         }
@@ -145,18 +167,45 @@ where
 impl<'a, S: AsyncRead + AsyncWrite + Unpin> End<'a, S> {
     async fn new(side: Side<S>, role: Role, way: Way, around: Around<'a>) -> Self {
         let Around { messages, target, meters, .. } = around;
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ)
-            .write_buffer_size(READ)
-            // Room for a message behind the answers to pings. Without a bound, who
-            // sends pings and reads nothing would fill the gateway's memory.
-            .max_write_buffer_size(messages.max_message.saturating_add(2 * READ))
-            .max_message_size(Some(messages.max_message))
-            .max_frame_size(Some(messages.max_message));
         let Side { stream, ahead } = side;
-        let stream = Metered { ahead, stream, target, meters, way, came: 0, cut: false };
-        let socket = WebSocketStream::from_raw_socket(stream, role, Some(config)).await;
-        Self { socket, unflushed: false }
+        let (stream, frames) = (Some(stream), Frames::default());
+        let stream = Metered { ahead, stream, target, meters, way, came: 0, frames, cut: false };
+        let max_message = messages.max_message;
+        let config = Some(config(max_message));
+        let socket = WebSocketStream::from_raw_socket(stream, role, config).await;
+        Self { socket, unflushed: false, grown: false, closing: false, role, max_message }
+    }
+
+    /// Gives back the buffers that a long message needed, where nothing stands in
+    /// them: thousands of idle WebSockets would keep them for ever. Says whether it
+    /// did. To be called when nothing is there to be read.
+    fn shed(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.grown || self.closing {
+            return false;
+        }
+        // Also the answers to pings, of which only the socket knows.
+        if !matches!(Pin::new(&mut self.socket).poll_flush(cx), Poll::Ready(Ok(()))) {
+            return false;
+        }
+        // Every whole frame was taken out; so between messages nothing is inside.
+        let stream = self.socket.get_mut();
+        if !stream.frames.between_messages() || !stream.ahead.is_empty() {
+            return false;
+        }
+        let config = Some(config(self.max_message));
+        let fresh = WebSocketStream::from_raw_socket(stream.take(), self.role, config);
+        // There is no handshake to wait for.
+        if let Some(socket) = fresh.now_or_never() {
+            self.socket = socket;
+        }
+        self.unflushed = false;
+        self.grown = false;
+        true
+    }
+
+    /// Notes the length of a message that passed.
+    fn passed(&mut self, length: usize) {
+        self.grown |= length > LONG;
     }
 
     fn came(&self) -> u64 {
@@ -166,6 +215,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> End<'a, S> {
     /// Queues `message`; to be called when the socket is ready.
     fn queue(&mut self, message: tungstenite::Message) -> Result<(), Error> {
         self.unflushed = true;
+        self.passed(message.len());
         Pin::new(&mut self.socket).start_send(message)
     }
 
@@ -188,7 +238,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> End<'a, S> {
         if queued.is_err() || poll_fn(|cx| self.poll_flush(cx)).await.is_err() {
             return;
         }
-        let stream = &mut self.socket.get_mut().stream;
+        let stream = self.socket.get_mut();
         let shut = poll_fn(|cx| Pin::new(&mut *stream).poll_shutdown(cx)).await;
         if shut.is_err() || matches!(bye, Bye::Answer) {
             return;
@@ -201,7 +251,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> End<'a, S> {
             }
         }
         // What breaks the protocol, or has no quota left, has no last frame.
-        let stream = &mut self.socket.get_mut().stream;
+        let Some(stream) = &mut self.socket.get_mut().stream else { return };
         let mut space = [0; 1024];
         while let Ok(1..) = stream.read(&mut space).await {}
     }
@@ -262,6 +312,11 @@ impl<'a> Direction<'a> {
         R: AsyncRead + AsyncWrite + Unpin,
     {
         let Poll::Ready(read) = Pin::new(&mut from.socket).poll_next(cx) else {
+            if from.shed(cx) {
+                // The next look tells the new one whom to wake.
+                cx.waker().wake_by_ref();
+                return Poll::Ready(Ok(()));
+            }
             return self.poll_silence(cx, from);
         };
         self.heard();
@@ -284,6 +339,7 @@ impl<'a> Direction<'a> {
             | tungstenite::Message::Frame(_) => return Poll::Ready(Ok(())),
         };
         self.note_activity(around.target, message.len());
+        from.passed(message.len());
         self.step = Step::Judge(around.messages.gate.on_message(self.way, message));
         Poll::Ready(Ok(()))
     }

@@ -10,6 +10,8 @@ pub struct Frames {
     left: u64,
     counts: bool,
     close: bool,
+    /// More frames of the same message are to come.
+    unfinished: bool,
 }
 
 impl Frames {
@@ -32,6 +34,12 @@ impl Frames {
     #[must_use]
     pub fn at_boundary(&self) -> bool {
         self.have == 0 && self.left == 0
+    }
+
+    /// Whether the bytes so far end with a frame, and that frame with its message.
+    #[must_use]
+    pub fn between_messages(&self) -> bool {
+        self.at_boundary() && !self.unfinished
     }
 
     /// Whether a whole close frame has passed.
@@ -73,6 +81,10 @@ impl Frames {
                 let opcode = byte & 0x0f;
                 self.counts = opcode <= 0x8;
                 self.close |= opcode == 0x8;
+                // Control frames may stand between the frames of a message.
+                if opcode < 0x8 {
+                    self.unfinished = byte & 0x80 == 0;
+                }
             }
             if self.have >= 2 && self.have == self.header_length() {
                 self.left = self.payload_length();
@@ -171,6 +183,22 @@ mod tests {
             let mut frames = Frames::default();
             frames.walk(&two[..at]);
             assert_eq!(frames.until_boundary(&two[at..]), (one.len() - at) % one.len(), "{at}");
+        }
+    }
+
+    #[test]
+    fn a_message_ends_with_its_last_frame_and_no_other() {
+        let mut frames = Frames::default();
+        let pieces: [(&[u8], bool); 5] = [
+            (b"\x01\x01a", false),
+            (b"\x89\x00", false),
+            (b"\x00\x01b", false),
+            (b"\x80\x02c", false),
+            (b"d", true),
+        ];
+        for (bytes, between) in pieces {
+            frames.walk(bytes);
+            assert_eq!(frames.between_messages(), between, "after {bytes:?}");
         }
     }
 

@@ -4,31 +4,45 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use tidegate_types::Way;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::frames::Frames;
 use crate::{Flow, Meters, Target};
 
 /// See the module.
 pub(super) struct Metered<'t, S> {
     /// Read before anything else: it came with the handshake.
     pub(super) ahead: Bytes,
-    pub(super) stream: S,
+    /// `None` when it was taken.
+    pub(super) stream: Option<S>,
     pub(super) target: &'t dyn Target,
     pub(super) meters: &'t Meters,
     /// Which way its incoming bytes go.
     pub(super) way: Way,
-    /// How many came so far.
+    /// How many came so far, and where among them frames end.
     pub(super) came: u64,
+    pub(super) frames: Frames,
     /// A quota is used up: nothing more comes.
     pub(super) cut: bool,
 }
 
 impl<S> Metered<'_, S> {
-    fn count(&mut self, n: usize) -> io::Result<()> {
-        let n = n as u64;
+    /// Moves it out; what is left is a connection that has gone.
+    pub(super) fn take(&mut self) -> Self {
+        Self {
+            ahead: std::mem::take(&mut self.ahead),
+            stream: self.stream.take(),
+            frames: self.frames.clone(),
+            ..*self
+        }
+    }
+
+    fn count(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let n = bytes.len() as u64;
         self.came += n;
+        self.frames.walk(bytes);
         let flow = match self.way {
             Way::ToSandbox => {
                 self.meters.bytes_in.add(n);
@@ -47,6 +61,10 @@ impl<S> Metered<'_, S> {
     }
 }
 
+fn gone() -> io::Error {
+    io::ErrorKind::NotConnected.into()
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Metered<'_, S> {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -55,18 +73,20 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<'_, S> {
     ) -> Poll<io::Result<()>> {
         let me = self.get_mut();
         if !me.ahead.is_empty() {
-            let n = me.ahead.len().min(buf.remaining());
-            me.count(n)?;
-            buf.put_slice(me.ahead.get(..n).unwrap_or_default());
-            me.ahead.advance(n);
+            let bytes = me.ahead.split_to(me.ahead.len().min(buf.remaining()));
+            me.count(&bytes)?;
+            buf.put_slice(&bytes);
             return Poll::Ready(Ok(()));
         }
+        let Some(stream) = &mut me.stream else { return Poll::Ready(Err(gone())) };
         let before = buf.filled().len();
-        ready!(Pin::new(&mut me.stream).poll_read(cx, buf))?;
-        let n = buf.filled().len() - before;
-        if n > 0 && me.count(n).is_err() {
+        ready!(Pin::new(stream).poll_read(cx, buf))?;
+        let came = buf.filled().get(before..).unwrap_or_default();
+        if !came.is_empty()
+            && let Err(cut) = me.count(came)
+        {
             buf.set_filled(before);
-            return Poll::Ready(Err(io::Error::other("a quota is used up")));
+            return Poll::Ready(Err(cut));
         }
         Poll::Ready(Ok(()))
     }
@@ -78,7 +98,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<'_, S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
+        match &mut self.get_mut().stream {
+            Some(stream) => Pin::new(stream).poll_write(cx, buf),
+            None => Poll::Ready(Err(gone())),
+        }
     }
 
     fn poll_write_vectored(
@@ -86,18 +109,27 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<'_, S> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, bufs)
+        match &mut self.get_mut().stream {
+            Some(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            None => Poll::Ready(Err(gone())),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.stream.as_ref().is_some_and(AsyncWrite::is_write_vectored)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        match &mut self.get_mut().stream {
+            Some(stream) => Pin::new(stream).poll_flush(cx),
+            None => Poll::Ready(Err(gone())),
+        }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+        match &mut self.get_mut().stream {
+            Some(stream) => Pin::new(stream).poll_shutdown(cx),
+            None => Poll::Ready(Err(gone())),
+        }
     }
 }
