@@ -180,6 +180,7 @@ mod tests {
             tenant: "acme".into(),
             name: "user-eve".into(),
             state: "running".into(),
+            since_ms: 40_000,
             awake: Some(AwakeView {
                 in_flight: 2,
                 keep_alive: true,
