@@ -28,8 +28,8 @@
 
 mod abuse;
 mod access;
-mod audit;
 mod activity;
+mod audit;
 mod bad_input;
 mod built;
 mod encrypted;
