@@ -35,6 +35,24 @@ async fn until_seen(gateway: &Gateway, wanted: &str) {
 }
 
 #[tokio::test]
+async fn a_reload_that_waits_for_a_pipe_does_not_keep_the_gateway_from_ending() {
+    let mut gateway = Gateway::start(Setup::hello()).await;
+    let pipe = gateway.state_dir().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs");
+    assert!(made.success());
+    let mut text = std::fs::read_to_string(gateway.config()).expect("the configuration is there");
+    text.push_str(&format!("\n[secrets.SLOW]\nfile = {:?}\n", pipe.display().to_string()));
+    std::fs::write(gateway.config(), text).expect("it is written");
+    gateway.reload();
+    // Opens once the reload has begun to read, which goes on until something comes.
+    let open = move || std::fs::OpenOptions::new().write(true).open(&pipe);
+    let held = tokio::task::spawn_blocking(open).await.expect("it ends").expect("a pipe");
+    assert_eq!(gateway.get("alice", "/").await.status, StatusCode::OK);
+    assert_eq!(gateway.terminate().await, Some(0));
+    drop(held);
+}
+
+#[tokio::test]
 async fn a_changed_configuration_is_taken_up_under_load_without_a_failed_request() {
     let gateway = Gateway::start(Setup::hello()).await;
     gateway.get("alice", "/").await;
