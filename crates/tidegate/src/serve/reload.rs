@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use futures_util::stream::{self, Stream, StreamExt as _};
 use tidegate_config::{Config, PluginSource};
 use tidegate_egress::UpstreamGate;
 use tidegate_plugin_source::Ask;
@@ -14,15 +16,21 @@ use tidegate_policy::PolicyHost;
 use tidegate_sandbox::{Driver, Registry};
 use tidegate_types::fault::chain;
 use tidegate_types::meter::Counter;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::changes::{Change, Watch, settled};
-use super::components::{Components, When, remembered};
+use super::components::{Components, Gathered, When, remembered};
+use super::key_sets::Published;
 use super::outside::Outside;
 use super::{blocking, plugins, templates, upstreams};
 use crate::live::{Live, Loaded};
+
+/// How long a reload fetches before whatever changes meanwhile may begin it anew: an
+/// operator who takes out a source that doesn't answer must not wait for its answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a reload touches.
 pub(crate) struct Reloader {
@@ -76,35 +84,72 @@ enum Extent {
     Everything(Ask),
 }
 
+impl Extent {
+    /// What must be read again for both.
+    fn and(self, other: Self) -> Self {
+        let (Self::Plugins(ask) | Self::Everything(ask)) = self;
+        let (Self::Plugins(also) | Self::Everything(also)) = other;
+        let ask = if also == Ask::Registry { also } else { ask };
+        match (self, other) {
+            (Self::Plugins(_), Self::Plugins(_)) => Self::Plugins(ask),
+            _ => Self::Everything(ask),
+        }
+    }
+}
+
+/// All that a reload needs from elsewhere.
+struct Ready {
+    extent: Extent,
+    loaded: Arc<Loaded>,
+    upstreams: Vec<tidegate_egress::Upstream>,
+    published: Published,
+    gathered: Gathered,
+}
+
 impl Reloader {
     async fn watch(self) {
-        let (changed, mut changes) = mpsc::unbounded_channel();
-        let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+        let (changed, changes) = mpsc::unbounded_channel();
+        let Ok(hangup) = signal(SignalKind::hangup()) else { return };
         // Both kept: they end when they are dropped.
         let mut watch = Watch::new(&self.watched(), &changed);
         let mut asking = self.components.ask_again(&self.live.load().loaded, &changed);
-        loop {
-            let extent = tokio::select! {
-                _ = hangup.recv() => Extent::Everything(Ask::Registry),
-                change = changes.recv() => match change {
-                    None => return,
-                    Some(Change::Source) => Extent::Plugins(Ask::Registry),
-                    Some(Change::File(path, step)) => {
-                        let watched = self.watched();
-                        if !watched.contains(&path) {
-                            continue;
-                        }
-                        self.extent(&settled((path, step), &watched, &mut changes).await)
-                    }
-                },
-            };
-            self.reload_and_say(extent).await;
+        let this = &self;
+        let next = |(mut hangup, mut changes)| async move {
+            let extent = this.called_for(&mut hangup, &mut changes).await?;
+            Some((extent, (hangup, changes)))
+        };
+        let mut calls = pin!(stream::unfold((hangup, changes), next));
+        while let Some(extent) = calls.next().await {
+            self.reload_and_say(extent, &mut calls).await;
             // Other files and sources may matter now.
             if let Some(watch) = &mut watch {
                 watch.follow(&self.watched());
             }
             asking.abort_all();
             asking = self.components.ask_again(&self.live.load().loaded, &changed);
+        }
+    }
+
+    /// Waits for what calls for a reload. `None` when nothing will any more.
+    async fn called_for(
+        &self,
+        hangup: &mut Signal,
+        changes: &mut mpsc::UnboundedReceiver<Change>,
+    ) -> Option<Extent> {
+        loop {
+            tokio::select! {
+                _ = hangup.recv() => return Some(Extent::Everything(Ask::Registry)),
+                change = changes.recv() => match change? {
+                    Change::Source => return Some(Extent::Plugins(Ask::Registry)),
+                    Change::File(path, step) => {
+                        let watched = self.watched();
+                        if watched.contains(&path) {
+                            let changed = settled((path, step), &watched, changes).await;
+                            return Some(self.extent(&changed));
+                        }
+                    }
+                },
+            }
         }
     }
 
@@ -135,9 +180,17 @@ impl Reloader {
         files
     }
 
-    async fn reload_and_say(&self, extent: Extent) {
+    async fn reload_and_say(
+        &self,
+        extent: Extent,
+        calls: &mut (impl Stream<Item = Extent> + Unpin),
+    ) {
         let began = Instant::now();
-        match self.reload(extent).await {
+        let reloaded = match self.patiently(extent, calls).await {
+            Ok(ready) => self.take_over(ready).await,
+            Err(problems) => Err(problems),
+        };
+        match reloaded {
             Ok(()) => {
                 self.meters.taken.add(1);
                 self.meters.refused_because(Vec::new());
@@ -155,10 +208,35 @@ impl Reloader {
         }
     }
 
-    /// Everything is made first and swapped last. The upstreams and the registry's
-    /// templates go in before the plugins that may name them; what requests see
-    /// changes in one step, at the end.
-    async fn reload(&self, extent: Extent) -> Result<(), Vec<String>> {
+    /// Fetches what `extent` needs, and begins anew when something else is called for
+    /// while that takes long.
+    async fn patiently(
+        &self,
+        mut extent: Extent,
+        calls: &mut (impl Stream<Item = Extent> + Unpin),
+    ) -> Result<Ready, Vec<String>> {
+        loop {
+            let mut preparing = pin!(self.prepare(extent));
+            tokio::select! {
+                biased;
+                ready = &mut preparing => return ready,
+                () = sleep(PATIENCE) => {
+                    tracing::warn!("a reload waits for its sources; any change begins it anew");
+                }
+            }
+            tokio::select! {
+                biased;
+                ready = &mut preparing => return ready,
+                Some(next) = calls.next() => extent = extent.and(next),
+            }
+        }
+    }
+
+    /// Reads and fetches; changes nothing.
+    ///
+    /// # Cancel safety
+    /// Dropping it leaves at most a copy of a component that nobody asked for.
+    async fn prepare(&self, extent: Extent) -> Result<Ready, Vec<String>> {
         let before = Arc::clone(&self.live.load().loaded);
         let (loaded, ask) = match extent {
             Extent::Plugins(ask) => (before, ask),
@@ -167,6 +245,14 @@ impl Reloader {
         let upstreams = upstreams::of(&loaded)?;
         let published = self.outside.key_sets(&loaded.config).await?;
         let gathered = self.components.gather(&loaded, When::Reload(ask)).await?;
+        Ok(Ready { extent, loaded, upstreams, published, gathered })
+    }
+
+    /// Everything is made first and swapped last. The upstreams and the registry's
+    /// templates go in before the plugins that may name them; what requests see
+    /// changes in one step, at the end.
+    async fn take_over(&self, ready: Ready) -> Result<(), Vec<String>> {
+        let Ready { extent, loaded, upstreams, published, gathered } = ready;
         let taken = remembered(&gathered);
         let means = plugins::Means {
             state_dir: &self.runs_in,
@@ -280,6 +366,16 @@ fn say_what_needs_a_restart(before: &Config, after: &Config) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_begun_anew_leaves_nothing_out() {
+        use Ask::{Memory, Registry};
+        use Extent::{Everything, Plugins};
+        assert_eq!(Plugins(Memory).and(Plugins(Memory)), Plugins(Memory));
+        assert_eq!(Plugins(Memory).and(Plugins(Registry)), Plugins(Registry));
+        assert_eq!(Plugins(Registry).and(Everything(Memory)), Everything(Registry));
+        assert_eq!(Everything(Memory).and(Plugins(Memory)), Everything(Memory));
+    }
 
     #[test]
     fn an_empty_file_is_no_successor_of_one_that_lets_somebody_in() {
