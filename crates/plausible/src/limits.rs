@@ -46,6 +46,12 @@ pub fn limit(
         (None, Some(_)) => {
             return wrong("burst", "a ceiling has none: set `per-ms` to make it a rate".into());
         }
+        (Some(_), _) if is_level(meter) => {
+            return wrong(
+                "per-ms",
+                "it is measured, not used up: leave it out for a ceiling".into(),
+            );
+        }
         (Some(per), burst) => {
             let per = Duration::from_millis(per);
             if per.is_zero() || per > MAX_PER {
@@ -61,6 +67,14 @@ pub fn limit(
         }
     };
     Ok(Limit { meter, kind, scope })
+}
+
+/// Whether it goes up and down by itself, so that a rate of it means nothing.
+const fn is_level(meter: Meter) -> bool {
+    matches!(
+        meter,
+        Meter::MemoryBytes | Meter::Processes | Meter::StorageBytes | Meter::StorageObjects
+    )
 }
 
 #[cfg(test)]
@@ -90,5 +104,15 @@ mod tests {
             assert!(wrong.what.ends_with("(of `requests`)"), "{wrong}");
         }
         assert!(number_of_limits(64).is_ok() && number_of_limits(65).is_err());
+    }
+
+    #[test]
+    fn what_is_measured_has_a_ceiling_and_no_rate() {
+        for meter in Meter::ALL {
+            let rate = limit(0, *meter, 5, Some(1_000), None, Scope::Tenant);
+            let measured = ["memory-bytes", "processes", "storage-bytes", "storage-objects"];
+            assert_eq!(rate.is_err(), measured.contains(&meter.as_str()), "{meter}");
+            assert!(limit(0, *meter, 5, None, None, Scope::Tenant).is_ok(), "{meter}");
+        }
     }
 }
