@@ -53,6 +53,27 @@ async fn a_reload_that_waits_for_a_pipe_does_not_keep_the_gateway_from_ending() 
 }
 
 #[tokio::test]
+async fn a_source_that_never_answers_does_not_hold_up_the_change_that_takes_it_out() {
+    let gateway = Gateway::start(Setup::hello()).await;
+    let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = server.local_addr().expect("an address");
+    let digest = "0".repeat(64);
+    let slow = format!(
+        "[[plugin]]\nname = \"slow\"\nsource = \"https://{address}/slow.wasm\"\n\
+         sha256 = \"{digest}\"\n\n"
+    );
+    let rooms = "[[plugin]]\nname = \"rooms\"";
+    change(&gateway, rooms, &[&slow, rooms].concat());
+    // The reload has begun to fetch; nobody will ever answer.
+    let held = server.accept().await.expect("a connection");
+    let placing = format!("{PLACING}\nrequest-headers = {{ x-round = \"without\" }}");
+    change(&gateway, PLACING, &placing);
+    change(&gateway, &slow, "");
+    until_seen(&gateway, "without").await;
+    drop(held);
+}
+
+#[tokio::test]
 async fn a_changed_configuration_is_taken_up_under_load_without_a_failed_request() {
     let gateway = Gateway::start(Setup::hello()).await;
     gateway.get("alice", "/").await;
