@@ -43,5 +43,12 @@ pub(crate) fn run(repo: &Repo, arguments: &[String]) -> Result<()> {
             .args(arguments)
             .env("TIDEGATE_TEST_BINARY", binary)
             .env("TIDEGATE_TEST_XTASK", std::env::current_exe()?),
+    )?;
+    // A workspace of their own. Their own logic runs on any target.
+    process::openly(
+        cargo::command(repo)
+            .args(["test", "--manifest-path", "plugins/Cargo.toml", "--lib", "--target-dir"])
+            .arg(repo.target().join("plugins"))
+            .args(arguments),
     )
 }
