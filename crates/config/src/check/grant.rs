@@ -35,6 +35,16 @@ pub(super) fn journal(fields: &Fields<'_>, cx: &mut Context<'_>) -> Option<Plugi
     Some(PluginJournal { file: file?, max_size: max_size?, keep })
 }
 
+/// Whether two journals would write one file: the older files of `audit.jsonl` are
+/// called `audit.jsonl.1` and so on.
+pub(super) fn same_files(one: &str, other: &str) -> bool {
+    let older = |name: &str, of: &str| {
+        let number = name.strip_prefix(of).and_then(|rest| rest.strip_prefix('.'));
+        number.is_some_and(|it| !it.is_empty() && it.bytes().all(|b| b.is_ascii_digit()))
+    };
+    one == other || older(one, other) || older(other, one)
+}
+
 fn host_patterns(value: &Value<'_>, cx: &mut Context<'_>) -> Option<Vec<String>> {
     let mut hosts = Vec::new();
     for item in value.items(cx)? {
@@ -111,7 +121,22 @@ fn max_size(value: &Value<'_>, cx: &mut Context<'_>) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::is_host_pattern;
+    use super::{is_host_pattern, same_files};
+
+    #[test]
+    fn no_journal_is_called_like_an_older_file_of_another() {
+        let check = |one: &str, other: &str, same: bool| {
+            assert_eq!((same_files(one, other), same_files(other, one)), (same, same), "{other}");
+        };
+        check("audit.jsonl", "audit.jsonl", true);
+        check("audit.jsonl", "audit.jsonl.1", true);
+        check("audit.jsonl", "audit.jsonl.12", true);
+        check("audit.jsonl", "audit.jsonl.", false);
+        check("audit.jsonl", "audit.jsonl.1.1", false);
+        check("audit.jsonl", "audit.jsonl1", false);
+        check("audit.jsonl", "other.jsonl", false);
+        check("audit.1", "audit.2", false);
+    }
 
     #[test]
     fn a_host_pattern_is_a_host_with_a_star_before_and_a_port_behind() {

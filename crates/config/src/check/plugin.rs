@@ -31,13 +31,15 @@ pub(super) fn plugins(file: &Fields<'_>, cx: &mut Context<'_>) -> Vec<Plugin> {
             continue;
         }
         if let Some(journal) = &plugin.journal
-            && let Some(other) = plugins.iter().find(|other| {
-                other.journal.as_ref().is_some_and(|theirs| theirs.file == journal.file)
+            && let Some((other, theirs)) = plugins.iter().find_map(|other| {
+                let theirs = &other.journal.as_ref()?.file;
+                grant::same_files(theirs, &journal.file).then_some((&other.name, theirs))
             })
         {
+            let what = if *theirs == journal.file { "already" } else { "and its older files" };
             let _: Option<()> = item.problem(
                 cx,
-                format!("plugin `{}` has the journal `{}` already", other.name, journal.file),
+                format!("plugin `{other}` has the journal `{theirs}` {what}"),
                 "Give each a file of its own",
             );
             continue;
