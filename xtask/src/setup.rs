@@ -17,7 +17,7 @@ use crate::openclaw::Installation;
 use crate::repo::Repo;
 use crate::say;
 
-use need::{APT, BROWSER, C_COMPILER, NGINX, NPM, WRK};
+use need::{APT, BROWSER, C_COMPILER, DOCKER_REGISTRY, NGINX, NPM, WRK};
 
 /// Prepares this machine for building, trying and testing.
 #[derive(Args)]
@@ -70,8 +70,10 @@ pub(crate) fn for_openclaw(repo: &Repo) -> Result<()> {
 /// skipped by name.
 pub(crate) fn for_tests(repo: &Repo) -> Vec<String> {
     let mut missing = Vec::new();
-    if !BROWSER.is_met() && !apt::install(&BROWSER) {
-        missing.push(BROWSER.in_words());
+    for need in [&BROWSER, &DOCKER_REGISTRY] {
+        if !need.is_met() && !apt::install(need) {
+            missing.push(need.in_words());
+        }
     }
     if let Err(problem) = for_openclaw(repo) {
         missing.push(format!("OpenClaw's tests will be skipped: {problem:#}"));

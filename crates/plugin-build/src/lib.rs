@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
+use tidegate_types::component::with_custom_section;
 
 pub use component::component;
 pub use toolchain::{Std, TARGET, Toolchain, toolchain};
@@ -35,10 +36,21 @@ pub fn build(
     let named = packages.iter().zip(modules);
     named
         .map(|(package, path)| {
-            component(&read(&path)?).with_context(|| format!("plugin `{package}`"))
+            let component =
+                component(&read(&path)?).with_context(|| format!("plugin `{package}`"))?;
+            let fixtures = workspace.join(package).join("fixtures.json");
+            match std::fs::read(&fixtures) {
+                Ok(expected) => Ok(with_custom_section(&component, FIXTURES, &expected)),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(component),
+                Err(error) => Err(error).with_context(|| fixtures.display().to_string()),
+            }
         })
         .collect()
 }
+
+/// The custom section that holds what a plugin's author expects of it: the file
+/// `fixtures.json` beside its `Cargo.toml`.
+const FIXTURES: &str = "tidegate:fixtures";
 
 /// As [`build`], but stops at the core modules and says where they are: for hosts
 /// other than ours.

@@ -1,10 +1,13 @@
 //! Whether a component keeps the contract, read from its imports and exports
 //! before anything of it runs.
 
+use std::sync::Arc;
+
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use crate::Hook;
+use crate::fixtures::Fixture;
 use crate::instance::{Exports, Manner};
 use crate::interfaces::SERVED;
 
@@ -32,6 +35,8 @@ pub(crate) struct Kept {
     pub(crate) hooks: Vec<&'static str>,
     /// What it imports of the host, by its plain names: `http`.
     pub(crate) imports: Vec<String>,
+    /// What its author expects of it; known once its bytes were looked at.
+    pub(crate) fixtures: Arc<[Fixture]>,
 }
 
 impl Kept {
@@ -102,7 +107,7 @@ pub(crate) fn check(engine: &Engine, component: &Component) -> Result<Kept, Brea
     let hooks = hooks.into_iter().map(Hook::as_str).collect();
     imports.sort_unstable();
     imports.dedup();
-    Ok(Kept { exports, manner, version, hooks, imports })
+    Ok(Kept { exports, manner, version, hooks, imports, fixtures: Arc::default() })
 }
 
 /// `log` of `tidegate:host/log@0.2.0`.

@@ -32,6 +32,8 @@ pub struct Inspection {
     /// Linear memories, and bytes that the largest begins with; `None` where the
     /// component doesn't tell.
     pub memories: Option<(u32, u64)>,
+    /// How many expectations of its author's it brings along.
+    pub fixtures: usize,
     /// Tables, and elements that the largest begins with.
     pub tables: Option<(u32, u64)>,
 }

@@ -24,6 +24,7 @@ mod contract;
 mod deadline;
 mod decision;
 mod engine;
+pub mod fixtures;
 mod generation;
 mod hooks;
 mod host;

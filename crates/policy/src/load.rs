@@ -12,9 +12,10 @@ use wasmtime::Engine;
 use crate::bindings::exports::tidegate::policy::plugin::Manifest;
 use crate::cache::Cache;
 use crate::configuration;
-use crate::contract::{self, Breach};
+use crate::contract::{self, Breach, Kept};
 use crate::deadline::MAX_DEADLINE;
 use crate::engine::Runtime;
+use crate::fixtures;
 use crate::inspect::{Inspection, pages};
 use crate::instance::Mould;
 use crate::plugin::{Plugin, Recipe};
@@ -81,6 +82,7 @@ impl Loader<'_> {
         }
         configuration::check(&manifest.config_schema, &spec.config, &recipe.around)?;
         let instance = recipe.configure_first(instance)?;
+        fixtures::rehearse(&recipe, &spec)?;
         Ok(Plugin::new(recipe, spec, sha256, manifest, instance))
     }
 
@@ -114,6 +116,7 @@ impl Loader<'_> {
             hooks: kept.hooks,
             imports: kept.imports,
             memories: needs.as_ref().map(|it| pages(it.num_memories, it.max_initial_memory_size)),
+            fixtures: kept.fixtures.len(),
             tables: needs.map(|it| (it.num_tables, it.max_initial_table_size.unwrap_or(0))),
         })
     }
@@ -142,8 +145,9 @@ impl Loader<'_> {
             let what = format!("`{}` can't be compiled: {error:#}", spec.source);
             (what, "build it again, with a current `wit-component`".into())
         })?;
+        let fixtures = fixtures::read(&bytes)?;
         drop(bytes);
-        let kept = contract::check(engine, &component)?;
+        let kept = Kept { fixtures, ..contract::check(engine, &component)? };
         let component = self.runtime.linker.instantiate_pre(&component).map_err(|error| {
             let what = format!("an import has another form than the contract's: {error:#}");
             (what, "build it against the contract as published".into())

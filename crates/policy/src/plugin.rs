@@ -49,6 +49,15 @@ pub(crate) struct Plugin {
     sha256: String,
     manifest: Manifest,
     breaker: Breaker,
+    audience: Audience,
+}
+
+/// Who is told of what a plugin refuses.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Audience {
+    Witness,
+    /// It is a rehearsal.
+    Nobody,
 }
 
 /// Why there is no instance for a call.
@@ -162,7 +171,19 @@ impl Plugin {
         if spec.isolation == Isolation::Shared {
             recipe.pool.give_back(None, first, None, Duration::ZERO);
         }
-        Self { recipe, spec, sha256, manifest, breaker: Breaker::default() }
+        Self {
+            recipe,
+            spec,
+            sha256,
+            manifest,
+            breaker: Breaker::default(),
+            audience: Audience::Witness,
+        }
+    }
+
+    /// The same, for a rehearsal: nobody is told of what it refuses.
+    pub(crate) fn unwitnessed(self) -> Self {
+        Self { audience: Audience::Nobody, ..self }
     }
 
     pub(crate) fn spec(&self) -> &PluginSpec {
@@ -192,6 +213,7 @@ impl Plugin {
     /// Tells whoever wants to know what came of asking.
     pub(crate) fn witness(&self, hook: Hook, how: How<'_>, about: &About) {
         if hook != Hook::Observe
+            && self.audience == Audience::Witness
             && let Some(witness) = self.recipe.runtime.witness.get()
         {
             witness.refused(&Refused::new(&self.spec.name, hook, how, about));

@@ -8,6 +8,7 @@
 
 pub mod artifact;
 pub mod authority;
+pub mod component;
 pub mod event;
 pub mod fault;
 pub mod headers;

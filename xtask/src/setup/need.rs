@@ -52,6 +52,15 @@ pub(super) const BROWSER: Need = Need {
     elsewhere: "install Chromium or Chrome",
 };
 
+/// Plugins are pulled from it in tests.
+pub(super) const DOCKER_REGISTRY: Need = Need {
+    programs: &["docker-registry"],
+    what: "a registry",
+    purpose: "the tests of plugins from registries will be skipped without it",
+    packages: &["docker-registry"],
+    elsewhere: "install the CNCF's `distribution` as `docker-registry`",
+};
+
 /// Answers, and relays as another would, in benches.
 pub(super) const NGINX: Need = Need {
     programs: &["nginx"],

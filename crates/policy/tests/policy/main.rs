@@ -5,6 +5,7 @@ mod authority;
 mod calling;
 mod contract;
 mod first_party;
+mod fixtures;
 mod hoarder;
 mod hostile;
 mod nonsense;

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tidegate_plugin_source::{SigningKey, VerifyKey, signature};
-use tidegate_policy::{Inspection, PluginSource, inspect};
+use tidegate_policy::{Inspection, PluginSource, fixtures, inspect};
 use tidegate_types::Sha256Digest;
+use tidegate_types::component::with_custom_section;
 
 use super::failure::Failure;
 use super::text::{print, printable, size};
@@ -27,6 +28,10 @@ pub(super) enum Plugin {
         Example:\n  tidegate plugin sign policy.wasm --key signing.key"
     )]
     Sign(Sign),
+    /// Put expectations into a component: they are asked before it may serve.
+    #[command(after_help = "Sign the component afterwards: this changes its digest.\n\n\
+        Example:\n  tidegate plugin fixtures policy.wasm --embed fixtures.json -o policy.wasm")]
+    Fixtures(Fixtures),
     /// Make a key to sign components with, and show what `verify-key` is to be.
     #[command(after_help = "Example:\n  tidegate plugin keygen signing.key")]
     Keygen(Keygen),
@@ -55,6 +60,18 @@ pub(super) struct Sign {
 }
 
 #[derive(Debug, clap::Args)]
+pub(super) struct Fixtures {
+    /// The component.
+    file: PathBuf,
+    /// The expectations, a JSON array
+    #[arg(long, value_name = "JSON")]
+    embed: PathBuf,
+    /// Where the component goes that has them
+    #[arg(long, short, value_name = "OUT")]
+    out: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
 pub(super) struct Keygen {
     /// Where the private key goes; the file must not exist yet.
     file: PathBuf,
@@ -65,6 +82,7 @@ impl Plugin {
         match self {
             Self::Inspect(command) => command.run(),
             Self::Sign(command) => command.run(),
+            Self::Fixtures(command) => command.run(),
             Self::Keygen(command) => command.run(),
         }
     }
@@ -159,6 +177,26 @@ impl Sign {
     }
 }
 
+impl Fixtures {
+    fn run(self) -> Result<(), Failure> {
+        let expected = read(&self.embed)?;
+        if let Err(error) = serde_json::from_slice::<Vec<Value>>(&expected) {
+            return Err(Failure::new(
+                format!("`{}` is no JSON array: {error}", self.embed.display()),
+                "See docs/plugins.md for what stands in it",
+            ));
+        }
+        let component = with_custom_section(&read(&self.file)?, fixtures::SECTION, &expected);
+        fs::write(&self.out, component).map_err(|error| {
+            Failure::new(
+                format!("`{}` can't be written: {error}", self.out.display()),
+                "Choose another place",
+            )
+        })?;
+        print(&format!("{}: written\n", self.out.display()))
+    }
+}
+
 impl Keygen {
     fn run(self) -> Result<(), Failure> {
         let key = SigningKey::generate();
@@ -220,6 +258,7 @@ fn as_json(it: &Inspection, bytes: usize, signature: &str) -> Value {
         "bytes": bytes,
         "memories": both(it.memories),
         "tables": both(it.tables),
+        "fixtures": it.fixtures,
         "signature": signature,
         "config_schema": serde_json::from_str::<Value>(&it.config_schema).unwrap_or_default(),
     })
@@ -239,6 +278,7 @@ fn in_words(it: &Inspection, bytes: usize, signature: &str) -> String {
         ("size", size(bytes as u64)),
         ("memories", it.memories.map_or_else(unknown, memories)),
         ("tables", it.tables.map_or_else(unknown, tables)),
+        ("fixtures", it.fixtures.to_string()),
         ("signature", signature.to_owned()),
     ];
     let mut out = String::new();
