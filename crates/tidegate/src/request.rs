@@ -141,16 +141,22 @@ impl Front {
 
         // And through. The permit lives as long as the relay needs the sandbox.
         let longest = loaded.config.server.max_message;
-        let to = (&self.live, &metered, &who);
-        let judged = messages::judged(&facts, &placement, to, longest, target);
-        let route = route(Arc::clone(&facts), &template, &who, principal, placement, id);
-        let mut route = Route { messages: judged, ..route };
-        let fields = metered.fields().into_iter();
-        route.response_headers.extend(fields.map(|(name, value)| HeaderEdit::Append(name, value)));
+        let messages =
+            messages::judged(&facts, &placement, (&self.live, &metered, &who), longest, target);
+        let route = route(facts, &template, &who, principal, placement, id);
+        let route = Route { messages, ..with_limits(route, &metered) };
         let leaving = self.leaving.clone();
-        let metered = Arc::clone(&metered);
         let target = Arc::new(Admitted { permit, who, metered, leaving });
-        let request = Request::from_parts(head, body);
+        self.through(Request::from_parts(head, body), route, target).await
+    }
+
+    /// Relays; says why where a limit or a sandbox's sleep ends it early.
+    async fn through(
+        &self,
+        request: Request<ClientBody>,
+        route: Route,
+        target: Arc<Admitted>,
+    ) -> Result<Response<RelayBody>, Refusal> {
         let relayed = self.relay.forward(request, route, Arc::clone(&target) as Arc<dyn Target>);
         let relayed = async {
             // What was cut short is refused with the limit that did it.
@@ -273,6 +279,13 @@ fn route(
         expires_at: principal.expires_at,
         ..Route::new(facts, placement.port)
     }
+}
+
+/// Tells the client, beside the answer, how much of its limits is left.
+fn with_limits(mut route: Route, metered: &Metered) -> Route {
+    let fields = metered.fields().into_iter();
+    route.response_headers.extend(fields.map(|(name, value)| HeaderEdit::Append(name, value)));
+    route
 }
 
 /// A value that cannot stand in a header field is left out: the client's own copy
