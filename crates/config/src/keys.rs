@@ -465,12 +465,12 @@ pub static PLUGIN: Section = Section {
             "allow",
             Kind::Choices(CAPABILITIES),
             Or("[]"),
-            "What a new version of the plugin may do beyond the version that runs: hooks that it may come to answer and interfaces that it may come to import. A reload that adds any other is refused; a start takes the component as it is.",
+            "What a new version of the plugin may do otherwise than the version that runs: hooks that it may come to answer or cease to answer, and interfaces that it may come to import. A reload that adds or drops any other is refused; a start takes the component as it is.",
         ),
     ],
 };
 
-/// What a version of a plugin may add to the one before: hooks, then imports.
+/// In what a version of a plugin may differ from the one before: hooks, then imports.
 pub const CAPABILITIES: &[&str] = &[
     "authenticate",
     "quota",

@@ -46,6 +46,13 @@ impl Kept {
         let imports = self.imports.iter().filter(|name| !before.imports.contains(name));
         hooks.map(|hook| (*hook).to_owned()).chain(imports.cloned()).collect()
     }
+
+    /// The hooks that `before` served and this one doesn't. A limit that nobody asks
+    /// about any more is as grave as one hook too many.
+    pub(crate) fn without(&self, before: &Self) -> Vec<String> {
+        let hooks = before.hooks.iter().filter(|hook| !self.hooks.contains(hook));
+        hooks.map(|hook| (*hook).to_owned()).collect()
+    }
 }
 
 /// Checks what the component asks for and what it offers.

@@ -182,19 +182,33 @@ impl Loader<'_> {
         let Some(before) = before.filter(|_| !spec.source.is_stand_in()) else {
             return Ok(());
         };
-        let mut added = mould.kept.beyond(&before.mould().kept);
-        added.retain(|it| !spec.allow.contains(it));
-        if added.is_empty() {
-            return Ok(());
-        }
-        let list = |quote: char| {
-            let quoted = added.iter().map(|it| format!("{quote}{it}{quote}"));
+        let unexpected = |mut differences: Vec<String>| {
+            differences.retain(|it| !spec.allow.contains(it));
+            differences
+        };
+        let added = unexpected(mould.kept.beyond(&before.mould().kept));
+        let dropped = unexpected(mould.kept.without(&before.mould().kept));
+        let list = |items: &[&String], quote: char| {
+            let quoted = items.iter().map(|it| format!("{quote}{it}{quote}"));
             quoted.collect::<Vec<_>>().join(", ")
         };
-        Err((
-            format!("it does what the version that runs does not: {}", list('`')),
-            format!("if that is meant, write `allow = [{}]` and reload", list('"')),
-        ))
+        let quoted = |items: &[String]| list(&items.iter().collect::<Vec<_>>(), '`');
+        let what = match (&added[..], &dropped[..]) {
+            ([], []) => return Ok(()),
+            (added, []) => {
+                format!("it does what the version that runs does not: {}", quoted(added))
+            }
+            ([], dropped) => {
+                format!("it no longer does what the version that runs does: {}", quoted(dropped))
+            }
+            (added, dropped) => format!(
+                "it does what the version that runs does not: {}; and no longer what that does: {}",
+                quoted(added),
+                quoted(dropped)
+            ),
+        };
+        let all: Vec<_> = added.iter().chain(&dropped).collect();
+        Err((what, format!("if that is meant, write `allow = [{}]` and reload", list(&all, '"'))))
     }
 }
 

@@ -44,7 +44,8 @@ pub struct PluginSpec {
     /// Where it may write lines; nowhere where absent.
     pub journal: Option<JournalGrant>,
     /// Hooks and host interfaces, by their plain names (`quota`, `http`), that a
-    /// reload may add to what the running version serves and imports.
+    /// reload may add to what the running version serves and imports; and hooks that
+    /// it may drop.
     pub allow: BTreeSet<String>,
 }
 

@@ -174,6 +174,20 @@ fn a_reload_that_adds_hooks_or_imports_is_refused_unless_they_are_allowed() {
 }
 
 #[test]
+fn a_reload_that_drops_a_hook_is_refused_unless_it_is_allowed() {
+    let host = host(vec![gate(hostile(json!({})), &[])]);
+    let served = || host.status()[0].hooks.len();
+    let before = served();
+    let swap = |allow: &[&str]| host.reload(config(), vec![gate(token(), allow)]);
+    let text = swap(&["authenticate", "secrets", "tokens", "log"]).expect_err("it drops a hook");
+    let text = text[0].to_string();
+    assert!(text.contains("no longer") && text.contains("`resolve`"), "{text}");
+    assert_eq!(served(), before);
+    swap(&["resolve", "secrets", "tokens", "log"]).expect("allowed");
+    assert_eq!(served(), 1);
+}
+
+#[test]
 fn what_runs_already_is_not_compiled_again() {
     let dir = TempDir::new().expect("a directory");
     let (cache, file) = (dir.path().join("compiled"), dir.path().join("p.wasm"));
