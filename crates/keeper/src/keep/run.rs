@@ -9,7 +9,7 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType,
 };
 use rustix::pipe::PipeFlags;
-use rustix::process::{PidfdFlags, WaitId, WaitIdOptions};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
 use rustix::thread::UnshareFlags;
 use tidegate_keeper::protocol::{Ended, Failure, Ids, Signal, Spawn};
 use tidegate_keeper::sys::process::{self, Child, Forked};
@@ -23,6 +23,8 @@ use crate::init::{self, StageMessage};
 pub(crate) struct Run {
     init: Child,
     command: Option<Child>,
+    /// Who was the command, when it had ended before anybody could take hold of it.
+    ended_early: Option<Pid>,
     /// Written once to let init go.
     go: Option<OwnedFd>,
     /// Where init and the command tell how far they are, until the exec.
@@ -98,6 +100,7 @@ impl Run {
                 let run = Self {
                     init: child,
                     command: None,
+                    ended_early: None,
                     go: Some(go),
                     stage: Some(stage),
                     failed: None,
@@ -140,10 +143,12 @@ impl Run {
         });
         match postcard::from_bytes(buffer.get(..bytes).unwrap_or_default()) {
             Ok(StageMessage::Born) => {
-                if let Some(pid) = sender
-                    && let Ok(pidfd) = rustix::process::pidfd_open(pid, PidfdFlags::empty())
-                {
-                    self.command = Some(Child { pid, pidfd });
+                // On a busy machine a short command ends before its birth is read.
+                if let Some(pid) = sender {
+                    match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+                        Ok(pidfd) => self.command = Some(Child { pid, pidfd }),
+                        Err(_) => self.ended_early = Some(pid),
+                    }
                 }
                 Progress::Waiting
             }
@@ -154,10 +159,10 @@ impl Run {
             // The end: the exec closed the last copy, or all are dead.
             Err(_) => {
                 self.stage = None;
-                match (self.failed.clone(), &self.command) {
+                match (self.failed.clone(), self.command_pid()) {
                     (Some(why), _) => Progress::Failed(why),
-                    (None, Some(command)) => Progress::Executing(number(command)),
-                    (None, None) => {
+                    (None, pid @ 1..) => Progress::Executing(pid),
+                    (None, 0) => {
                         let why = failure("preparing the sandbox", libc::ECHILD);
                         self.failed = Some(why.clone());
                         Progress::Failed(why)
@@ -212,14 +217,15 @@ impl Run {
     }
 
     pub(crate) fn init_pid(&self) -> u32 {
-        number(&self.init)
+        number(self.init.pid)
     }
 
     pub(crate) fn command_pid(&self) -> u32 {
-        self.command.as_ref().map_or(0, number)
+        let pid = self.command.as_ref().map(|command| command.pid).or(self.ended_early);
+        pid.map_or(0, number)
     }
 }
 
-fn number(child: &Child) -> u32 {
-    child.pid.as_raw_nonzero().get().unsigned_abs()
+fn number(pid: Pid) -> u32 {
+    pid.as_raw_nonzero().get().unsigned_abs()
 }
