@@ -84,13 +84,16 @@ fn twenty() -> Vec<Hostile> {
     ]
 }
 
+/// The hooks that one of the plugins serves and another doesn't.
+const HOOKS: &str = r#"["authenticate", "quota", "resolve", "activity", "messages", "mounts", "objects", "egress", "observe"]"#;
+
 /// A gateway whose first plugin is a file, which begins as one that does nothing.
 async fn gateway(file: &Path) -> Gateway {
     std::fs::copy(built::component("saboteur"), file).expect("it is written");
     let source = format!("source = {:?}", file.display().to_string());
     // Asked before everybody else: what it does, it does to every request.
     let first = format!(
-        "[[plugin]]\nname = \"guest\"\n{source}\nallow = [\"authenticate\"]\n\
+        "[[plugin]]\nname = \"guest\"\n{source}\nallow = {HOOKS}\n\
          [plugin.config]\nalways = \"\"\n\n[[plugin]]\nname = \"sign-in\""
     );
     Gateway::start(Setup::hello().replacing("[[plugin]]\nname = \"sign-in\"", &first)).await
