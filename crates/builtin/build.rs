@@ -5,8 +5,18 @@ use std::path::{Path, PathBuf};
 
 /// A new first-party plugin: its directory in `plugins/`, its line in the
 /// workspace there, and its name here.
-const PLUGINS: &[&str] =
-    &["access", "activity", "audit", "closed", "jwt", "oidc", "per-user", "sub-domain", "tiers", "token"];
+const PLUGINS: &[&str] = &[
+    "access",
+    "activity",
+    "audit",
+    "closed",
+    "jwt",
+    "oidc",
+    "per-user",
+    "sub-domain",
+    "tiers",
+    "token",
+];
 
 fn main() {
     let here = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("set by cargo"));
