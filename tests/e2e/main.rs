@@ -17,6 +17,7 @@
 //! | `quota` | limits hold: requests, WebSockets, bytes, time, sandboxes |
 //! | `reload` | configuration and plugins change under load |
 //! | `reload_load` | the same a hundred times under load, and nobody notices |
+//! | `sources` | a plugin's source is away, comes back, or has something new |
 //! | `upstreams` | models are reachable, their keys aren't |
 //! | `malformed` | HTTP that isn't |
 //! | `unprivileged` | the same without root |
@@ -45,6 +46,7 @@ mod reload_load;
 mod sign_in;
 mod signed;
 mod sleep;
+mod sources;
 mod survival;
 mod unprivileged;
 mod up;

@@ -7,7 +7,7 @@ use tidegate_testkit::gateway::{Gateway, Setup};
 
 const PLACING: &str = "sandbox = \"user-{subject}\"";
 
-fn change(gateway: &Gateway, what: &str, with: &str) {
+pub(crate) fn change(gateway: &Gateway, what: &str, with: &str) {
     let text = std::fs::read_to_string(gateway.config()).expect("the configuration is there");
     assert!(text.contains(what), "`{what}` isn't in it:\n{text}");
     let fresh = gateway.config().with_extension("new");

@@ -7,10 +7,12 @@
 pub mod browser;
 pub mod demo;
 pub mod driver_conformance;
+pub mod file_server;
 pub mod gateway;
 pub mod http;
 pub mod http_raw;
 pub mod model;
+pub mod oci_registry;
 pub mod oidc_provider;
 pub mod openclaw;
 pub mod tls;
