@@ -31,6 +31,7 @@ mod wanted;
 
 pub use error::{Reason, SourceError};
 pub use fetcher::{Ask, Fetched, Fetcher, FetcherConfig, Unusable};
+pub use file::{Unreadable, read_bounded, read_signature};
 pub use signature::{BadKey, SigningKey, VerifyKey};
 pub use wanted::{Credentials, Source, Wanted};
 

@@ -2,6 +2,7 @@
 //! `sha256:HEX` of its digest, written in base64.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use base64::Engine as _;
@@ -13,6 +14,14 @@ use tidegate_types::{Secret, Sha256Digest};
 pub const ANNOTATION: &str = "dev.tidegate.signature";
 /// What is put behind the path of a file or URL to find its signature.
 pub const SUFFIX: &str = ".sig";
+
+/// Where the signature of the component in `path` stands.
+#[must_use]
+pub fn beside(path: &Path) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(SUFFIX);
+    beside.into()
+}
 
 /// Why a text isn't a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -374,3 +374,43 @@ async fn a_component_is_inspected_signed_and_told_from_what_is_none() {
     assert_eq!(said.code, Some(1));
     assert!(said.err.contains("something else, not a WASM component"), "{}", said.err);
 }
+
+#[tokio::test]
+async fn no_plugin_command_waits_for_a_pipe_or_reads_without_end() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let dir = dir.path();
+    let component = tidegate_builtin::component("token").expect("it is embedded");
+    fs::write(dir.join("policy.wasm"), component).expect("written");
+    fs::write(dir.join("list.json"), "[]").expect("written");
+    assert_eq!(tidegate(dir, "plugin keygen signing.key").await.code, Some(0));
+    let made = Command::new("mkfifo").arg(dir.join("pipe")).status().await.expect("mkfifo runs");
+    assert!(made.success());
+    let huge = fs::File::create(dir.join("huge")).expect("made");
+    huge.set_len(5 << 30).expect("sparse");
+    let commands = [
+        "plugin inspect FILE",
+        "plugin sign FILE --key signing.key",
+        "plugin sign policy.wasm --key FILE",
+        "plugin fixtures FILE --embed list.json -o out",
+        "plugin fixtures policy.wasm --embed FILE -o out",
+    ];
+    for command in commands {
+        for (file, why) in [
+            ("/dev/zero", "isn't a regular file"),
+            ("pipe", "isn't a regular file"),
+            (".", "isn't a regular file"),
+            ("huge", "is larger than"),
+        ] {
+            let said = tidegate(dir, &command.replace("FILE", file)).await;
+            assert_eq!(said.code, Some(1), "{command} {file}: {}", said.err);
+            let what = format!("`{file}` {why}");
+            assert!(said.err.contains(&what), "{command} {file}: {}", said.err);
+            assert!(said.err.contains("Name "), "{command} {file}: {}", said.err);
+        }
+    }
+    assert!(!dir.join("out").exists() && !dir.join("policy.wasm.sig").exists());
+    fs::rename(dir.join("pipe"), dir.join("policy.wasm.sig")).expect("moved");
+    let said = tidegate(dir, "plugin inspect policy.wasm").await;
+    assert_eq!(said.code, Some(1));
+    assert!(said.err.contains("policy.wasm.sig` isn't a regular file"), "{}", said.err);
+}

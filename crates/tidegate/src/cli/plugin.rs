@@ -1,19 +1,25 @@
 //! `tidegate plugin`: looking into components, and vouching for them.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use tidegate_plugin_source::{SigningKey, VerifyKey, signature};
+use tidegate_plugin_source::{
+    MAX_COMPONENT, SigningKey, Unreadable, VerifyKey, read_bounded, read_signature, signature,
+};
 use tidegate_policy::{Inspection, PluginSource, fixtures, inspect};
 use tidegate_types::Sha256Digest;
 use tidegate_types::component::with_custom_section;
 
 use super::failure::Failure;
 use super::text::{print, printable, size};
+
+/// A key in base64 has 44 characters.
+const MAX_KEY: usize = 1024;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Plugin {
@@ -105,7 +111,7 @@ impl Inspect {
                 (tidegate_builtin::component(name).unwrap_or_default().to_vec(), source)
             }
             None => {
-                let bytes = read(Path::new(&self.source))?;
+                let bytes = component(Path::new(&self.source))?;
                 let component = bytes.clone().into();
                 (bytes, PluginSource::Fetched { from: self.source.clone(), component })
             }
@@ -125,15 +131,16 @@ impl Inspect {
         if self.source.starts_with("builtin:") {
             return Ok("part of this program");
         }
-        let text = match fs::read_to_string(beside(Path::new(&self.source))) {
-            Ok(text) => text,
-            Err(_) if self.verify_key.is_some() => {
+        let text = match read_signature(Path::new(&self.source)) {
+            Ok(Some(text)) => text,
+            Ok(None) if self.verify_key.is_some() => {
                 return Err(Failure::new(
                     format!("`{}` has no signature", self.source),
                     "`tidegate plugin sign` makes one",
                 ));
             }
-            Err(_) => return Ok("none"),
+            Ok(None) => return Ok("none"),
+            Err(error) => return Err(Failure::new(error.what, error.remedy)),
         };
         match &self.verify_key {
             None => Ok("there is one, not verified: name the key with `--verify-key`"),
@@ -148,21 +155,19 @@ impl Inspect {
 
 impl Sign {
     fn run(self) -> Result<(), Failure> {
-        let key = fs::read_to_string(&self.key).map_err(|error| {
+        let no_key = |why: &dyn Display| {
             Failure::new(
-                format!("`{}` can't be read: {error}", self.key.display()),
+                format!("`{}` {why}", self.key.display()),
                 "Name the file that `tidegate plugin keygen` wrote",
             )
-        })?;
-        let key: SigningKey = key.parse().map_err(|error| {
-            Failure::new(
-                format!("`{}`: {error}", self.key.display()),
-                "Name the file that `tidegate plugin keygen` wrote",
-            )
-        })?;
-        let digest = Sha256Digest::of(&read(&self.file)?);
+        };
+        let key = read_bounded(&self.key, MAX_KEY).map_err(|error| no_key(&error))?;
+        let key = String::from_utf8(key).map_err(|_| no_key(&"isn't a text"))?;
+        let key: SigningKey =
+            key.parse().map_err(|error| no_key(&format!("isn't a key: {error}")))?;
+        let digest = Sha256Digest::of(&component(&self.file)?);
         let signature = key.sign(&digest);
-        let beside = beside(&self.file);
+        let beside = signature::beside(&self.file);
         fs::write(&beside, format!("{signature}\n")).map_err(|error| {
             Failure::new(
                 format!("`{}` can't be written: {error}", beside.display()),
@@ -179,14 +184,14 @@ impl Sign {
 
 impl Fixtures {
     fn run(self) -> Result<(), Failure> {
-        let expected = read(&self.embed)?;
+        let expected = read(&self.embed, MAX_COMPONENT, "Name the JSON file itself")?;
         if let Err(error) = serde_json::from_slice::<Vec<Value>>(&expected) {
             return Err(Failure::new(
                 format!("`{}` is no JSON array: {error}", self.embed.display()),
                 "See docs/plugins.md for what stands in it",
             ));
         }
-        let component = with_custom_section(&read(&self.file)?, fixtures::SECTION, &expected);
+        let component = with_custom_section(&component(&self.file)?, fixtures::SECTION, &expected);
         fs::write(&self.out, component).map_err(|error| {
             Failure::new(
                 format!("`{}` can't be written: {error}", self.out.display()),
@@ -223,16 +228,18 @@ impl Keygen {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    fs::read(path).map_err(|error| {
-        Failure::new(format!("`{}` can't be read: {error}", path.display()), "Name a component")
-    })
+fn component(path: &Path) -> Result<Vec<u8>, Failure> {
+    read(path, MAX_COMPONENT, "Name a component")
 }
 
-fn beside(path: &Path) -> PathBuf {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(signature::SUFFIX);
-    beside.into()
+fn read(path: &Path, most: usize, advice: &str) -> Result<Vec<u8>, Failure> {
+    read_bounded(path, most).map_err(|error| {
+        let why = match error {
+            Unreadable::TooLarge(most) => format!("is larger than {}", size(most as u64)),
+            error => error.to_string(),
+        };
+        Failure::new(format!("`{}` {why}", path.display()), advice)
+    })
 }
 
 /// The keys of the configuration, as far as the schema names them.
