@@ -414,3 +414,33 @@ async fn no_plugin_command_waits_for_a_pipe_or_reads_without_end() {
     assert_eq!(said.code, Some(1));
     assert!(said.err.contains("policy.wasm.sig` isn't a regular file"), "{}", said.err);
 }
+
+#[tokio::test]
+async fn a_signature_takes_the_place_of_a_link_and_follows_none() {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    let dir = tempfile::tempdir().expect("a directory");
+    let dir = dir.path();
+    let component = tidegate_builtin::component("token").expect("it is embedded");
+    fs::write(dir.join("policy.wasm"), component).expect("written");
+    fs::write(dir.join("precious"), "kept").expect("written");
+    assert_eq!(tidegate(dir, "plugin keygen signing.key").await.code, Some(0));
+    let signature = dir.join("policy.wasm.sig");
+    for target in ["precious", "nothing"] {
+        symlink(target, &signature).expect("linked");
+        let said = tidegate(dir, "plugin sign policy.wasm --key signing.key").await;
+        assert_eq!(said.code, Some(0), "{}", said.err);
+        let found = fs::symlink_metadata(&signature).expect("it is there");
+        assert!(found.is_file());
+        assert_eq!(found.permissions().mode() & 0o7777, 0o644);
+        assert_eq!(fs::read_to_string(dir.join("precious")).expect("it is there"), "kept");
+        assert!(!dir.join("nothing").exists());
+        fs::remove_file(&signature).expect("removed");
+    }
+    // Where it can't be put, nothing is left of it.
+    fs::create_dir(&signature).expect("made");
+    let said = tidegate(dir, "plugin sign policy.wasm --key signing.key").await;
+    assert_eq!(said.code, Some(1), "{}", said.err);
+    assert!(said.err.contains("policy.wasm.sig` can't be written"), "{}", said.err);
+    assert_eq!(fs::read_dir(dir).expect("listed").count(), 4);
+}

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::fmt::Display;
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -168,7 +168,7 @@ impl Sign {
         let digest = Sha256Digest::of(&component(&self.file)?);
         let signature = key.sign(&digest);
         let beside = signature::beside(&self.file);
-        fs::write(&beside, format!("{signature}\n")).map_err(|error| {
+        replace(&beside, format!("{signature}\n").as_bytes()).map_err(|error| {
             Failure::new(
                 format!("`{}` can't be written: {error}", beside.display()),
                 "Choose another place for the component",
@@ -240,6 +240,27 @@ fn read(path: &Path, most: usize, advice: &str) -> Result<Vec<u8>, Failure> {
         };
         Failure::new(format!("`{}` {why}", path.display()), advice)
     })
+}
+
+/// Puts a file that everybody may read in the place of `path`, whole or not at all.
+/// A link there is replaced, never followed: whoever may write to the directory
+/// doesn't choose which file is overwritten.
+fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
+    let new = path.with_file_name(format!(".{name}.{:016x}", rand::random::<u64>()));
+    let written =
+        fs::OpenOptions::new().write(true).create_new(true).open(&new).and_then(|mut file| {
+            file.write_all(content)?;
+            // Whatever the umask: the gateway may be another user.
+            file.set_permissions(fs::Permissions::from_mode(0o644))?;
+            file.sync_all()?;
+            fs::rename(&new, path)
+        });
+    if written.is_err() {
+        // Where it could not be made there is none.
+        let _ = fs::remove_file(&new);
+    }
+    written
 }
 
 /// The keys of the configuration, as far as the schema names them.
