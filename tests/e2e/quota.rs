@@ -336,6 +336,10 @@ async fn of_two_who_wake_sandboxes_at_once_for_the_last_place_one_does() {
     refused(&answer, "The limit of sandboxes for your tenant is reached.");
     assert_eq!(answer.header("retry-after"), "", "no time helps");
     assert_eq!(gateway.processes("hello-app").len(), 1);
+    // Names that were only asked for are not kept.
+    let (_, body) = gateway.control(Method::GET, "/v1/sandboxes").await;
+    let listed: Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!(listed["sandboxes"].as_array().map(Vec::len), Some(1), "{body}");
     // The place is free as soon as the other rests.
     gateway.tell(served[0], "sleep").await;
     assert_eq!(gateway.get(other, WHO).await.status, StatusCode::OK);

@@ -109,7 +109,9 @@ impl Registry {
     }
 
     /// The next life of a sandbox whose life is over.
-    pub(crate) fn successor(&self, over: &Sandbox) -> Arc<Sandbox> {
+    pub(crate) fn successor(&self, over: &Arc<Sandbox>) -> Arc<Sandbox> {
+        // Whoever ended it may not have come to that yet.
+        self.forget(over);
         self.make(over.key(), || Recipe::clone(&over.recipe.load()))
     }
 

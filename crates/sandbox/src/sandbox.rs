@@ -344,6 +344,29 @@ impl Sandbox {
         *self.lock_inbox() = Inbox::Gone;
     }
 
+    /// Ends this life if it never began: nothing was started or recorded, nobody
+    /// gave it an order. For whoever found no leave to wake it, so that names that
+    /// were only ever asked for are not kept.
+    ///
+    /// Whoever holds it too loses nothing: a request that wakes it after all gets
+    /// the next life, as after a destroy.
+    pub fn forget_unless_begun(self: &Arc<Self>) {
+        {
+            let mut inbox = self.lock_inbox();
+            // Only an actor changes the phase, and none is made while the lock is
+            // held: who gave an order before is seen here, who comes after finds
+            // that this life is over.
+            if !matches!(*inbox, Inbox::Idle) || self.phase() != Phase::Absent {
+                return;
+            }
+            *inbox = Inbox::Gone;
+        }
+        // Not under the lock: the registry takes it while it goes through its map.
+        if let Some(registry) = self.registry.upgrade() {
+            registry.forget(self);
+        }
+    }
+
     /// Notes that a client used it just now. Calls off a sleep that has begun.
     pub(crate) fn touch(&self) {
         self.note_activity();

@@ -189,11 +189,14 @@ impl Front {
             return Ok(permit);
         }
         if placement.when_asleep == WhenAsleep::Refuse {
+            sandbox.forget_unless_begun();
             return Err(Refusal::Asleep);
         }
         // Counted among those that are awake before it is; held until it is, or
         // until the wake is given up.
-        let _counted = self.usage.before_wake(&self.registry, sandbox, metered)?;
+        let counted = self.usage.before_wake(&self.registry, sandbox, metered);
+        // Whoever asks for ever new names must not fill the registry with them.
+        let _counted = counted.inspect_err(|_| sandbox.forget_unless_begun())?;
         if placement.when_asleep == WhenAsleep::Page && asked.navigation {
             // The wake goes on when nobody waits for it any more.
             return match tokio::time::timeout(PAGE_AFTER, sandbox.admit()).await {

@@ -168,3 +168,54 @@ async fn a_kept_alive_sandbox_that_was_stopped_rests_until_a_request() {
     sleep(IDLE).await;
     until_phase(&sandbox, Phase::Running).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_sandbox_that_never_began_can_be_forgotten_and_whoever_wakes_it_gets_the_next() {
+    let house = House::new().await;
+    let (refused, waking) = (house.sandbox("a"), house.sandbox("a"));
+    refused.forget_unless_begun();
+    assert!(house.registry.get(&key("a")).is_none());
+    // Found before it was forgotten, woken after.
+    let permit = waking.admit().await.expect("starts");
+    let known = house.registry.get(&key("a")).expect("it is known again");
+    assert_eq!(permit.sandbox().id(), known.id());
+    assert!(known.id().incarnation > refused.id().incarnation);
+    // What has begun stays, whether it runs or rests; so does its successor when
+    // the one before is forgotten again.
+    refused.forget_unless_begun();
+    known.forget_unless_begun();
+    drop(permit);
+    house.registry.stop(&key("a"), None).await.expect("stops");
+    known.forget_unless_begun();
+    let found = house.registry.get(&key("a")).expect("it has files");
+    assert_eq!((found.id(), found.phase()), (known.id(), Phase::Stopped));
+    house.fake.assert_used_well();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_that_wake_and_forget_at_once_all_are_let_into_one_life() {
+    let house = House::new().await;
+    for round in 0..50 {
+        let name = format!("s{round}");
+        let tasks: Vec<_> = (0..8)
+            .map(|n| {
+                let sandbox = house.sandbox(&name);
+                tokio::spawn(async move {
+                    if n % 2 == 0 {
+                        sandbox.forget_unless_begun();
+                        return None;
+                    }
+                    Some(sandbox.admit().await.expect("starts"))
+                })
+            })
+            .collect();
+        let mut permits = Vec::new();
+        for task in tasks {
+            permits.extend(task.await.expect("it ends"));
+        }
+        let known = house.registry.get(&key(&name)).expect("it runs");
+        assert_eq!(permits.len(), 4);
+        assert!(permits.iter().all(|permit| permit.sandbox().id() == known.id()));
+    }
+    house.fake.assert_used_well();
+}
