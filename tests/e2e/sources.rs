@@ -92,6 +92,9 @@ async fn without_its_plugin_a_closed_gateway_refuses_everybody_until_the_source_
     assert_closed(&gateway.get("bob", "/").await);
     let nobody = Ask::get("alice", "/").sign_in(SignIn::Nobody);
     assert_closed(&gateway.ask(nobody).await);
+    // A plugin that is there and comes first says what it has to say.
+    let wrong = Ask::get("alice", "/").sign_in(SignIn::As("wrong"));
+    assert_eq!(gateway.ask(wrong).await.status, StatusCode::UNAUTHORIZED);
     assert!(gateway.processes("hello-app").is_empty(), "nothing was started for anybody");
 
     let why = rooms(&gateway).await["source_problem"].clone();
