@@ -1,5 +1,6 @@
 //! `tidegate serve`: puts the gateway together and runs it until it is told to end.
 
+mod calls;
 mod changes;
 mod companion;
 pub(crate) mod components;

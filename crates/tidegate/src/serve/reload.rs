@@ -8,20 +8,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use futures_util::stream::{self, Stream, StreamExt as _};
-use tidegate_config::{Config, PluginSource};
+use futures_util::stream::{Stream, StreamExt as _};
+use tidegate_config::Config;
 use tidegate_egress::UpstreamGate;
-use tidegate_plugin_source::Ask;
 use tidegate_policy::PolicyHost;
 use tidegate_sandbox::{Driver, Registry};
 use tidegate_types::fault::chain;
 use tidegate_types::meter::Counter;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::changes::{Change, Watch, settled};
+use super::calls::{Calls, Extent, watched};
+use super::changes::Watch;
 use super::components::{Components, Gathered, When, remembered};
 use super::key_sets::Published;
 use super::outside::Outside;
@@ -75,28 +75,6 @@ pub(crate) fn start(reloader: Reloader) -> AbortOnDropHandle<()> {
     AbortOnDropHandle::new(tokio::spawn(reloader.watch()))
 }
 
-/// How much is read again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Extent {
-    /// The components of plugins, in the configuration that serves.
-    Plugins(Ask),
-    /// Everything: the file, secrets, key sets and plugins.
-    Everything(Ask),
-}
-
-impl Extent {
-    /// What must be read again for both.
-    fn and(self, other: Self) -> Self {
-        let (Self::Plugins(ask) | Self::Everything(ask)) = self;
-        let (Self::Plugins(also) | Self::Everything(also)) = other;
-        let ask = if also == Ask::Registry { also } else { ask };
-        match (self, other) {
-            (Self::Plugins(_), Self::Plugins(_)) => Self::Plugins(ask),
-            _ => Self::Everything(ask),
-        }
-    }
-}
-
 /// All that a reload needs from elsewhere.
 struct Ready {
     extent: Extent,
@@ -113,12 +91,8 @@ impl Reloader {
         // Both kept: they end when they are dropped.
         let mut watch = Watch::new(&self.watched(), &changed);
         let mut asking = self.components.ask_again(&self.live.load().loaded, &changed);
-        let this = &self;
-        let next = |(mut hangup, mut changes)| async move {
-            let extent = this.called_for(&mut hangup, &mut changes).await?;
-            Some((extent, (hangup, changes)))
-        };
-        let mut calls = pin!(stream::unfold((hangup, changes), next));
+        let (file, live) = (self.file.clone(), Arc::clone(&self.live));
+        let mut calls = pin!(Calls { file, live, hangup, changes }.all());
         while let Some(extent) = calls.next().await {
             self.reload_and_say(extent, &mut calls).await;
             // Other files and sources may matter now.
@@ -130,54 +104,9 @@ impl Reloader {
         }
     }
 
-    /// Waits for what calls for a reload. `None` when nothing will any more.
-    async fn called_for(
-        &self,
-        hangup: &mut Signal,
-        changes: &mut mpsc::UnboundedReceiver<Change>,
-    ) -> Option<Extent> {
-        loop {
-            tokio::select! {
-                _ = hangup.recv() => return Some(Extent::Everything(Ask::Registry)),
-                change = changes.recv() => match change? {
-                    Change::Source => return Some(Extent::Plugins(Ask::Registry)),
-                    Change::File(path, step) => {
-                        let watched = self.watched();
-                        if watched.contains(&path) {
-                            let changed = settled((path, step), &watched, changes).await;
-                            return Some(self.extent(&changed));
-                        }
-                    }
-                },
-            }
-        }
-    }
-
-    /// What must be read again because of these files.
-    fn extent(&self, changed: &BTreeSet<PathBuf>) -> Extent {
-        let plugins = plugin_files(&self.live.load().loaded.config);
-        if changed.is_subset(&plugins) {
-            return Extent::Plugins(Ask::Memory);
-        }
-        // Who changes the configuration may mean it for what a tag points to now.
-        let asks = self.file.as_ref().is_some_and(|file| changed.contains(file));
-        Extent::Everything(if asks { Ask::Registry } else { Ask::Memory })
-    }
-
     /// The files that the loaded configuration consists of.
     fn watched(&self) -> BTreeSet<PathBuf> {
-        let live = self.live.load();
-        let keys = live.loaded.config.key_sets.values().filter_map(|set| match &set.source {
-            tidegate_config::KeySetSource::File(path) => Some(path.clone()),
-            _ => None,
-        });
-        let secrets = live.loaded.config.secrets.values().filter_map(|source| match source {
-            tidegate_config::SecretSource::File(path) => Some(path.clone()),
-            _ => None,
-        });
-        let mut files = plugin_files(&live.loaded.config);
-        files.extend(keys.chain(secrets).chain(self.file.clone()));
-        files
+        watched(&self.live.load().loaded.config, self.file.as_deref())
     }
 
     async fn reload_and_say(
@@ -318,21 +247,6 @@ impl Reloader {
     }
 }
 
-/// The files that plugins come from, with their signatures.
-fn plugin_files(config: &Config) -> BTreeSet<PathBuf> {
-    let mut files = BTreeSet::new();
-    for plugin in &config.plugins {
-        let PluginSource::File(path) = &plugin.source else { continue };
-        files.insert(path.clone());
-        if plugin.verify_key.is_some() {
-            let mut signature = path.clone().into_os_string();
-            signature.push(tidegate_plugin_source::signature::SUFFIX);
-            files.insert(signature.into());
-        }
-    }
-    files
-}
-
 /// Whether `new` refuses everybody where `old` did not. No file at all is valid,
 /// and so is an empty one, which is what an editor leaves for a moment; that must
 /// not shut everybody out.
@@ -366,16 +280,6 @@ fn say_what_needs_a_restart(before: &Config, after: &Config) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_begun_anew_leaves_nothing_out() {
-        use Ask::{Memory, Registry};
-        use Extent::{Everything, Plugins};
-        assert_eq!(Plugins(Memory).and(Plugins(Memory)), Plugins(Memory));
-        assert_eq!(Plugins(Memory).and(Plugins(Registry)), Plugins(Registry));
-        assert_eq!(Plugins(Registry).and(Everything(Memory)), Everything(Registry));
-        assert_eq!(Everything(Memory).and(Plugins(Memory)), Everything(Memory));
-    }
 
     #[test]
     fn an_empty_file_is_no_successor_of_one_that_lets_somebody_in() {
